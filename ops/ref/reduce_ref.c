@@ -62,8 +62,8 @@ static int64_t int_fold(tpi_reduce op, const tpi_nd *inner, tp_dtype t, const vo
     return acc;
 }
 
-/* Whether element i beats element best, which stands before it: only strictly, so that the first of equals wins, and the
- * first NaN over all. */
+/* Whether element i beats element best, which stands before it: only strictly, so that the first of equals wins, and
+ * the first NaN over all. */
 static bool beats(tpi_reduce op, tp_dtype t, const void *x, int64_t i, int64_t best)
 {
     double a, b;
@@ -113,7 +113,7 @@ tp_code tpi_ref_reduce(const tpi_run *r, tpi_reduce op, const tpi_nd *outer, con
     return TP_OK;
 }
 
-/* One line of a running sum: n elements from x[at] on, step apart; floats are summed in double, rounded only when stored. */
+/* One line of a running sum: n elements from x[at] on, step apart; floats are summed in double, rounded when stored. */
 static void run_sum(tp_dtype t, void *y, const void *x, int64_t at, int64_t n, int64_t step)
 {
     double  sum = 0;

@@ -1,7 +1,7 @@
 /*
  * ref.h - the kernels of the back end `ref`: the contract of core/backend.h read aloud, one plain loop after the other.
- * The oracle of all other back ends: it computes in double (integers exactly, in int64_t) and rounds once, when a result
- * is stored.
+ * The oracle of all other back ends: it computes in double (integers exactly, in int64_t) and rounds once, when a
+ * result is stored.
  */
 #ifndef TPI_REF_H
 #define TPI_REF_H
