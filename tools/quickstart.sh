@@ -43,7 +43,8 @@ sh tools/packages.sh build
 say 'Building Tapir in build'
 again=
 [ ! -f build/build.ninja ] || again=--reconfigure
-if ! { meson setup $again build --buildtype=release && meson compile -C build -j "$(nproc)" tapir:executable; } >"$work/log" 2>&1; then
+if ! { meson setup $again build --buildtype=release && meson compile -C build -j "$(nproc)" tapir:executable; } \
+    >"$work/log" 2>&1; then
     tail -n 20 "$work/log" >&2
     fail 'the build failed; its last lines stand above'
 fi
@@ -68,7 +69,8 @@ measure() {
     name=$1
     shift
     # shellcheck disable=SC2086 # lists of options
-    "$tapir" eval --model "$model" --dtype "$dtype" --data "$data/test.jsonl" --metric number $answers $limit "$@" >"$work/$name.json"
+    "$tapir" eval --model "$model" --dtype "$dtype" --data "$data/test.jsonl" --metric number $answers $limit "$@" \
+        >"$work/$name.json"
     python3 - "$work/$name.json" <<'END'
 import json, sys
 row = json.loads(open(sys.argv[1]).read().strip().split('\n')[-1])
@@ -118,8 +120,8 @@ fi
 
 say 'Training with DiaBlo'
 # shellcheck disable=SC2086 # a list of options
-"$tapir" finetune --model "$model" --dtype "$dtype" --data "$data/train.jsonl" --out "$out" --overwrite $settings --batch "$batch" \
-    --steps "$taken" --warmup "$warmup"
+"$tapir" finetune --model "$model" --dtype "$dtype" --data "$data/train.jsonl" --out "$out" --overwrite $settings \
+    --batch "$batch" --steps "$taken" --warmup "$warmup"
 
 say 'After: the same model with the adapter'
 measure after --adapter "$out"
