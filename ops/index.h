@@ -11,7 +11,7 @@ extern "C" {
 #endif
 
 /*
- * tp_embedding: y[..., :] = w[ids[...], :].
+ * tp_embed: y[..., :] = w[ids[...], :].
  *
  *   w       [V, d]       any dtype
  *   ids     [...]        i32 i64
@@ -21,7 +21,7 @@ extern "C" {
  *   keeps   ids
  *   fails   TP_EARG for an id outside [0, V)
  */
-TP_API tp_tensor *tp_embedding(tp_ctx *ctx, tp_tensor *w, tp_tensor *ids);
+TP_API tp_tensor *tp_embed(tp_ctx *ctx, tp_tensor *w, tp_tensor *ids);
 
 /*
  * tp_index_select: slices ids[0], ids[1], ... of an axis.

@@ -26,7 +26,7 @@ extern "C" {
 TP_API tp_tensor *tp_matmul(tp_ctx *ctx, tp_tensor *a, tp_tensor *b);
 
 /*
- * tp_linear: y = x w^T + b,
+ * tp_affine: y = x w^T + b, the product of a linear layer (whose type is tp_linear),
  *
  *       y[..., j] = b[j] + sum_i x[..., i] w[j, i]
  *
@@ -39,9 +39,9 @@ TP_API tp_tensor *tp_matmul(tp_ctx *ctx, tp_tensor *a, tp_tensor *b);
  *   keeps   w when x needs a gradient, x when w does
  *   fails   TP_ESHAPE when w is not [out, in] or b not [out]
  */
-TP_API tp_tensor *tp_linear(tp_ctx *ctx, tp_tensor *x, tp_tensor *w, tp_tensor *b);
+TP_API tp_tensor *tp_affine(tp_ctx *ctx, tp_tensor *x, tp_tensor *w, tp_tensor *b);
 
-/* tp_matmul_nt: y = x w^T, which is tp_linear(ctx, x, w, NULL). */
+/* tp_matmul_nt: y = x w^T, which is tp_affine(ctx, x, w, NULL). */
 TP_API tp_tensor *tp_matmul_nt(tp_ctx *ctx, tp_tensor *x, tp_tensor *w);
 
 /*

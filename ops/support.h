@@ -60,6 +60,11 @@ bool        tpi_add_into(tp_ctx *ctx, const char *op, tp_tensor *g, double beta,
 tp_tensor  *tpi_sum_to(tp_ctx *ctx, tp_tensor *dy, const tp_tensor *like);
 /* Sum over axes into a new tensor of dtype yt. */
 tp_tensor  *tpi_sum_as(tp_ctx *ctx, tp_tensor *x, const bool on[TP_MAX_DIM], bool keepdim, tp_dtype yt);
+/* The same for any reducing kernel. */
+tp_tensor  *tpi_reduce_run(tp_ctx *ctx, const char *name, tpi_reduce op, tp_tensor *x, const bool on[TP_MAX_DIM], bool keepdim,
+                           tp_dtype yt);
+/* What a reduction of x gave, with or without its axes, repeated to x's shape: a view with strides of 0. */
+tp_tensor  *tpi_spread(tp_ctx *ctx, tp_tensor *y, const tp_tensor *x, const bool on[TP_MAX_DIM]);
 /* y = op(x) over contiguous or strided x, into a new tensor. */
 tp_tensor  *tpi_unary_run(tp_ctx *ctx, tpi_unary op, double p, double q, tp_tensor *x);
 /* x with all leading axes in one: [rows, n], a view of contiguous x. */
