@@ -27,6 +27,8 @@ struct tp_adapter {
     tp_adapter            *below;  /* next in the chain, NULL: the layer itself */
     bool                   active; /* takes part in forward */
     const void            *opts;   /* its options, complete; owned by the adapter */
+    const char            *pattern; /* by which it was attached; NULL when it was not by a pattern */
+    tp_tensor             *unmerged; /* the layer's own weight while the adapter is merged into it */
 };
 
 typedef enum { TP_OPT_INT, TP_OPT_REAL, TP_OPT_BOOL } tp_opt_kind;

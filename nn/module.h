@@ -26,6 +26,7 @@ struct tp_module {
     tp_param   *param;
     bool        training; /* dropout and the like are on */
     void       *owned;    /* memory freed with the module; NULL when the struct is somebody else's */
+    const char *identity; /* of a root: who its frozen weights are, 32 hexadecimal digits; NULL: not known yet */
 };
 
 struct tp_param {
