@@ -33,12 +33,12 @@ TPI_INLINE float gelu_slope(float x)
     return tpi_fma(x * e, density, x < 0.0f ? tail : 1.0f - tail);
 }
 
-/* s + 2 x s (1 - s) c (1 + 3 k x^2): the gate and its derivative */
+/* The gate s plus x s', s' = s (1 - s) u'; where x^2 would overflow s (1 - s) is 0 */
 TPI_INLINE float gelu_tanh_slope(float x)
 {
-    float rest, s = tpi_gelu_gate(x, &rest);
+    float rest, s = tpi_gelu_gate(x, &rest), a = fabsf(x) > 20.0f ? 20.0f : x;
 
-    return tpi_fma(x * s * rest, tpi_fma(0.21406445f, x * x, 1.5957691f), s);
+    return tpi_fma(x * s * rest, tpi_fma(0.21406445f, a * a, 1.5957691f), s);
 }
 
 TPI_INLINE float silu_slope(float x)
@@ -74,7 +74,7 @@ TPI_INLINE float slope(tpi_unary op, float v, float p, float q)
     case TPI_RSQRT: return -0.5f * v * v * v;
     case TPI_TANH: return (1.0f - v) * (1.0f + v);
     case TPI_SIGMOID: return v * (1.0f - v);
-    case TPI_ERF: s = fabsf(v) > 15.0f ? 15.0f : fabsf(v); s = 1.12837917f * tpi_exp_square(s, 1.0f); return v == v ? s : v;
+    case TPI_ERF: s = fabsf(v) > 15.0f ? 15.0f : fabsf(v); return 1.12837917f * tpi_exp_square(s, 1.0f);
     case TPI_RELU: return v <= 0.0f ? 0.0f : 1.0f;
     case TPI_LEAKY_RELU: return v > 0.0f ? 1.0f : p;
     case TPI_ELU: s = p * tpi_vexp(v); return v > 0.0f ? 1.0f : s;
