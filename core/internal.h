@@ -22,7 +22,7 @@ char *tpi_strdup(tp_ctx *ctx, const char *s) TPI_MUST_USE;
 /* The first n bytes of s and a NUL. */
 char *tpi_strndup(tp_ctx *ctx, const char *s, size_t n) TPI_MUST_USE;
 /* printf into new memory, which the caller frees with tpi_free. */
-char *tpi_format(tp_ctx *ctx, const char *fmt, ...) TPI_MUST_USE TP_PRINTF(2, 3);
+char *tpi_format(tp_ctx *ctx, const char *fmt, ...) TPI_MUST_USE TP_PRINTF(2, 3) __attribute__((nonnull(2)));
 void  tpi_free(void *p);
 /* For libraries that want malloc and free by pointer (jansson, PCRE2). */
 void *tpi_raw_malloc(size_t size);
