@@ -30,9 +30,9 @@ void  tpi_raw_free(void *p);
 
 /* For tests: the allocation number `after` (from 0) fails, and with `always` every one from there on; after < 0 never.  All of
  * the process, one of the named exceptions to "no global state". */
-TP_API void tpi_fail_alloc(long after, bool always);
+void  tpi_fail_alloc(long after, bool always);
 /* Allocations tried since the last tpi_fail_alloc. */
-TP_API long tpi_count_alloc(void);
+long  tpi_count_alloc(void);
 
 /* Checked arithmetic for sizes that come from files: false on overflow. */
 static inline bool tpi_mul_ok(size_t a, size_t b, size_t *c)
