@@ -71,6 +71,9 @@ struct tp_tensor {
     bool         contiguous;
     bool         grad_used;    /* its gradient was used by an optimiser: the next backward overwrites it */
     bool         walked;       /* its call has been walked by a backward */
+    bool         own_grad;     /* a leaf whose gradient has its own dtype: inputs of a recomputed block */
+    bool         void_grad;    /* a backward failed half-way: optimisers refuse it */
+    bool         touched;      /* this pass has written its gradient */
     tp_ctx      *ctx;
     tpi_storage *store; /* NULL when the values are gone */
     char        *data;  /* first element */
@@ -79,7 +82,7 @@ struct tp_tensor {
     tp_tensor   *grad; /* of a leaf: the user's; of an inner tensor: what has arrived in this backward */
     tp_hook_fn   hook;
     void        *hook_user;
-    tp_tensor   *prev, *next; /* all headers of the context; the free list */
+    tp_tensor   *next; /* in the list of free headers */
     int64_t      serial;      /* of the call that made it; -1 for a leaf */
 };
 

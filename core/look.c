@@ -1,0 +1,172 @@
+/* look.c - asking tensors: shapes, single values, host pointers. */
+#include "core/context.h"
+#include "core/number.h"
+
+#include <math.h>
+#include <string.h>
+
+tp_dtype tp_dtype_of(const tp_tensor *x)
+{
+    return x ? (tp_dtype)x->dtype : TP_F32;
+}
+
+int tp_ndim(const tp_tensor *x)
+{
+    return x ? x->ndim : 0;
+}
+
+int64_t tp_dim(const tp_tensor *x, int axis)
+{
+    int i = axis < 0 && x ? axis + x->ndim : axis;
+
+    return x && i >= 0 && i < x->ndim ? x->dim[i] : 0;
+}
+
+int64_t tp_stride(const tp_tensor *x, int axis)
+{
+    int i = axis < 0 && x ? axis + x->ndim : axis;
+
+    return x && i >= 0 && i < x->ndim ? x->stride[i] : 0;
+}
+
+int64_t tp_numel(const tp_tensor *x)
+{
+    return x ? x->numel : 0;
+}
+
+bool tp_is_contiguous(const tp_tensor *x)
+{
+    return x != NULL && x->contiguous;
+}
+
+bool tp_same_shape(const tp_tensor *a, const tp_tensor *b)
+{
+    return a != NULL && b != NULL && a->ndim == b->ndim && memcmp(a->dim, b->dim, (size_t)a->ndim * sizeof *a->dim) == 0;
+}
+
+bool tp_same_storage(const tp_tensor *a, const tp_tensor *b)
+{
+    return a != NULL && b != NULL && a->store != NULL && a->store == b->store;
+}
+
+char *tp_shape_text(const tp_tensor *x, char *buf, size_t size)
+{
+    size_t n = 0;
+
+    if (buf == NULL || size == 0)
+        return buf;
+    buf[0] = '\0';
+    if (x == NULL) {
+        snprintf(buf, size, "NULL");
+        return buf;
+    }
+    n = (size_t)snprintf(buf, size, "[");
+    for (int i = 0; i < x->ndim && n < size; i++)
+        n += (size_t)snprintf(buf + n, size - n, "%s%lld", i ? ", " : "", (long long)x->dim[i]);
+    if (n < size)
+        snprintf(buf + n, size - n, "]");
+    return buf;
+}
+
+/* ---- values on the host ----------------------------------------------------------------------------------------------------- */
+
+static bool on_host(tp_ctx *ctx, const char *what, const tp_tensor *x)
+{
+    if (!tp_ok(ctx) || !tpi_check(ctx, what, x, 0))
+        return false;
+    if (ctx->backend->alloc != NULL)
+        tp_fail(ctx, TP_EDEVICE, "%s: the values are on a device; use tp_copy_out", what);
+    return tp_ok(ctx);
+}
+
+const void *tp_values(tp_ctx *ctx, const tp_tensor *x)
+{
+    return on_host(ctx, "values", x) ? x->data : NULL;
+}
+
+void *tp_data(tp_ctx *ctx, tp_tensor *x)
+{
+    if (!on_host(ctx, "data", x))
+        return NULL;
+    tpi_touch(x);
+    return x->data;
+}
+
+static void *typed(tp_ctx *ctx, tp_tensor *x, tp_dtype t)
+{
+    if (!on_host(ctx, "data", x))
+        return NULL;
+    if ((tp_dtype)x->dtype != t)
+        return tp_fail(ctx, TP_EDTYPE, "data: the tensor is %s, asked for as %s", tp_dtype_name((tp_dtype)x->dtype), tp_dtype_name(t));
+    return tp_data(ctx, x);
+}
+
+float *tp_f32(tp_ctx *ctx, tp_tensor *x)
+{
+    return typed(ctx, x, TP_F32);
+}
+
+double *tp_f64(tp_ctx *ctx, tp_tensor *x)
+{
+    return typed(ctx, x, TP_F64);
+}
+
+int32_t *tp_i32(tp_ctx *ctx, tp_tensor *x)
+{
+    return typed(ctx, x, TP_I32);
+}
+
+int64_t *tp_i64(tp_ctx *ctx, tp_tensor *x)
+{
+    return typed(ctx, x, TP_I64);
+}
+
+/* One element, from whatever device. */
+static double element(tp_ctx *ctx, const tp_tensor *x, int64_t offset)
+{
+    size_t        size = tp_dtype_size((tp_dtype)x->dtype);
+    const char   *p = x->data + offset * (int64_t)size;
+    unsigned char host[8];
+    tpi_run       r = tpi_run_of(ctx);
+
+    if (ctx->backend->move == NULL)
+        return tpi_load((tp_dtype)x->dtype, p, 0);
+    if (!tpi_done(ctx, "item", ctx->backend->move(&r, host, p, size, 1)) || !tpi_done(ctx, "item", ctx->backend->sync(&r)))
+        return NAN;
+    return tpi_load((tp_dtype)x->dtype, host, 0);
+}
+
+double tp_item(tp_ctx *ctx, const tp_tensor *x)
+{
+    char a[96];
+
+    if (!tp_ok(ctx) || !tpi_check(ctx, "item", x, 0))
+        return NAN;
+    if (x->numel != 1) {
+        tp_fail(ctx, TP_ESHAPE, "item: one number was asked of a tensor %s", tp_shape_text(x, a, sizeof a));
+        return NAN;
+    }
+    return element(ctx, x, 0);
+}
+
+double tp_at(tp_ctx *ctx, const tp_tensor *x, int ndim, const int64_t *index)
+{
+    int64_t offset = 0;
+
+    if (!tp_ok(ctx) || !tpi_check(ctx, "at", x, 0))
+        return NAN;
+    if (ndim != x->ndim || (ndim > 0 && index == NULL)) {
+        tp_fail(ctx, TP_EARG, "at: %d indices into a tensor with %d dimensions", ndim, x->ndim);
+        return NAN;
+    }
+    for (int i = 0; i < ndim; i++) {
+        int64_t k = index[i] < 0 ? index[i] + x->dim[i] : index[i];
+
+        if (k < 0 || k >= x->dim[i]) {
+            tp_fail(ctx, TP_EARG, "at: index %lld at axis %d of size %lld", (long long)index[i], i, (long long)x->dim[i]);
+            return NAN;
+        }
+        offset += k * x->stride[i];
+    }
+    return element(ctx, x, offset);
+}

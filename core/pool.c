@@ -1,0 +1,146 @@
+/* pool.c - size classes and free lists; see pool.h. */
+#include "core/pool.h"
+
+#include <stdint.h>
+#include <string.h>
+
+enum { STEP = 64, SMALL = 64 << 10, CHUNK = 1 << 20, LINEAR = 16 /* classes of 64 bytes up to 1 KiB */ };
+
+/* Under a sanitizer every block is the system's own, so that overruns and uses after release are seen. */
+#if defined(__SANITIZE_ADDRESS__)
+static const bool caching = false;
+#else
+static const bool caching = true;
+#endif
+
+/* Classes: multiples of 64 up to 1 KiB, then 8 an octave (waste at most 12.5 %). */
+static int class_of(size_t size, size_t *room)
+{
+    int    shift, octave;
+    size_t unit;
+
+    if (size <= LINEAR * STEP) {
+        int c = size == 0 ? 0 : (int)((size - 1) / STEP);
+
+        *room = (size_t)(c + 1) * STEP;
+        return c;
+    }
+    octave = 63 - __builtin_clzll((unsigned long long)(size - 1)); /* 2^octave < size <= 2^(octave+1), octave >= 10 */
+    shift = octave - 3;
+    unit = (size_t)1 << shift;
+    *room = (size + unit - 1) & ~(unit - 1);
+    return LINEAR + (octave - 10) * 8 + (int)(((*room - 1) >> shift) & 7);
+}
+
+static size_t class_room(int c)
+{
+    int octave, step;
+
+    if (c < LINEAR)
+        return (size_t)(c + 1) * STEP;
+    octave = 10 + (c - LINEAR) / 8;
+    step = (c - LINEAR) % 8;
+    return ((size_t)1 << octave) + ((size_t)(step + 1) << (octave - 3));
+}
+
+/* Small blocks are cut from chunks of 1 MiB; the first 64 bytes of a chunk link it to the others. */
+static void *cut_small(tpi_pool *pool, size_t room)
+{
+    char *p;
+
+    if (pool->cut_left < room) {
+        p = tpi_block_new(CHUNK);
+        if (p == NULL)
+            return NULL;
+        memcpy(p, &pool->chunks, sizeof(void *));
+        pool->chunks = p;
+        pool->cut = p + STEP;
+        pool->cut_left = CHUNK - STEP;
+        pool->system += CHUNK;
+    }
+    p = pool->cut;
+    pool->cut += room;
+    pool->cut_left -= room;
+    return p;
+}
+
+static void *fresh(tpi_pool *pool, size_t room)
+{
+    void *p;
+
+    if (caching && room <= SMALL)
+        return cut_small(pool, room);
+    p = tpi_block_new(room);
+    if (p == NULL) {
+        tpi_pool_trim(pool);
+        p = tpi_block_new(room);
+    }
+    if (p != NULL)
+        pool->system += room;
+    return p;
+}
+
+void *tpi_pool_get(tpi_pool *pool, size_t size, size_t *room)
+{
+    int   c;
+    void *p;
+
+    if (size > (size_t)1 << 47)
+        return NULL;
+    c = class_of(size, room);
+    p = pool->free_list[c];
+    if (p != NULL)
+        memcpy(&pool->free_list[c], p, sizeof(void *));
+    else
+        p = fresh(pool, *room);
+    if (p == NULL)
+        return NULL;
+    pool->now += *room;
+    pool->peak = pool->now > pool->peak ? pool->now : pool->peak;
+    return p;
+}
+
+void tpi_pool_put(tpi_pool *pool, void *p, size_t room)
+{
+    size_t same;
+    int    c;
+
+    if (p == NULL)
+        return;
+    pool->now -= room;
+    if (!caching) {
+        pool->system -= room;
+        tpi_block_free(p, room);
+        return;
+    }
+    c = class_of(room, &same);
+    memcpy(p, &pool->free_list[c], sizeof(void *));
+    pool->free_list[c] = p;
+}
+
+void tpi_pool_trim(tpi_pool *pool)
+{
+    for (int c = 0; c < TPI_POOL_CLASSES; c++) {
+        size_t room = class_room(c);
+
+        while (room > SMALL && pool->free_list[c] != NULL) {
+            void *p = pool->free_list[c];
+
+            memcpy(&pool->free_list[c], p, sizeof(void *));
+            tpi_block_free(p, room);
+            pool->system -= room;
+        }
+    }
+}
+
+void tpi_pool_free(tpi_pool *pool)
+{
+    tpi_pool_trim(pool);
+    while (pool->chunks != NULL) {
+        void *p = pool->chunks;
+
+        memcpy(&pool->chunks, p, sizeof(void *));
+        tpi_block_free(p, CHUNK);
+    }
+    memset(pool, 0, sizeof *pool);
+}

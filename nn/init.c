@@ -1,0 +1,68 @@
+/* init.c - first values of parameters. */
+#include "core/internal.h"
+#include "nn/module.h"
+
+#include <math.h>
+
+enum { PURPOSE_INIT = 1 };
+
+/* Fills x from a random stream of its own. */
+static tp_tensor *draw(tp_ctx *ctx, tp_tensor *x, tpi_random kind, double p, double q)
+{
+    tpi_run r;
+
+    if (!tp_ok(ctx) || !tpi_check(ctx, "init", x, 0))
+        return NULL;
+    if (!x->contiguous)
+        return tp_fail(ctx, TP_EARG, "init: the tensor is a strided view");
+    if (!tpi_can_do(ctx, "init", tpi_can_of(ctx)->random, (tp_dtype)x->dtype))
+        return NULL;
+    r = tpi_run_of(ctx);
+    tpi_touch(x);
+    return tpi_done(ctx, "init", tpi_k(ctx)->random(&r, kind, (tp_dtype)x->dtype, x->data, x->numel, p, q,
+                                                    tpi_next_key(ctx, PURPOSE_INIT))) ? x : NULL;
+}
+
+tp_tensor *tp_init_constant(tp_ctx *ctx, tp_tensor *x, double value)
+{
+    tpi_run r;
+
+    if (!tp_ok(ctx) || !tpi_check(ctx, "init", x, 0))
+        return NULL;
+    if (!x->contiguous)
+        return tp_fail(ctx, TP_EARG, "init: the tensor is a strided view");
+    r = tpi_run_of(ctx);
+    tpi_touch(x);
+    return tpi_done(ctx, "init", tpi_k(ctx)->fill(&r, (tp_dtype)x->dtype, x->data, x->numel, value, (int64_t)value)) ? x : NULL;
+}
+
+tp_tensor *tp_init_normal(tp_ctx *ctx, tp_tensor *x, double mean, double std)
+{
+    return draw(ctx, x, TPI_NORMAL, mean, std);
+}
+
+tp_tensor *tp_init_uniform(tp_ctx *ctx, tp_tensor *x, double low, double high)
+{
+    return draw(ctx, x, TPI_UNIFORM, low, high);
+}
+
+static double fan_in(const tp_tensor *x)
+{
+    double n = (double)tp_numel(x) / (double)(tp_dim(x, 0) > 0 ? tp_dim(x, 0) : 1);
+
+    return n > 0 ? n : 1;
+}
+
+tp_tensor *tp_init_kaiming(tp_ctx *ctx, tp_tensor *x, double a)
+{
+    double b = sqrt(6.0 / ((1 + a * a) * fan_in(x)));
+
+    return draw(ctx, x, TPI_UNIFORM, -b, b);
+}
+
+tp_tensor *tp_init_xavier(tp_ctx *ctx, tp_tensor *x, double gain)
+{
+    double out = (double)tp_dim(x, 0), b = gain * sqrt(6.0 / (fan_in(x) + (out > 0 ? out : 1)));
+
+    return draw(ctx, x, TPI_UNIFORM, -b, b);
+}

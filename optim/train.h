@@ -1,0 +1,78 @@
+/*
+ * train.h - the training loop: accumulation, clipping, schedule, validation, log, best state, early stopping, interruption.  Generic
+ * over callbacks: it knows nothing of text or models.
+ */
+#ifndef TP_TRAIN_H
+#define TP_TRAIN_H
+
+#include "optim/optimizer.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What a batch was, filled by tp_train_plan.loss. */
+typedef struct {
+    double  count;  /* what the sum of losses is divided by: target tokens, samples */
+    int64_t tokens; /* processed, without padding */
+    int64_t sample; /* number of the first sample, and its line in the file (0: not known): for messages */
+    int64_t line;
+} tp_batch_info;
+
+/* What a step was; floats are exact. */
+typedef struct {
+    int64_t step; /* from 1 */
+    int64_t steps; /* of the whole run */
+    double  loss; /* mean over the step's targets */
+    double  lr, grad_norm; /* norm before clipping */
+    int64_t tokens, target_tokens;
+    double  seconds; /* of this step, with waiting for data */
+    double  elapsed; /* since the first step began */
+} tp_step_info;
+
+typedef struct tp_train_plan {
+    tp_module *root;
+    tp_optim  *opt;
+    double     lr;
+    tp_schedule schedule;
+    int64_t    steps;
+    int64_t    accum;  /* batches a step; 0: 1 */
+    double     clip;   /* 0: none */
+    int64_t    eval_every; /* steps; 0: never */
+    int64_t    patience;   /* validations without a better one before it stops; 0: no early stop */
+    void      *user;
+    /* The SUM of losses of the next batch, one element, recorded; info filled.  NULL with nothing failed: no data left, which ends
+     * the run. */
+    tp_tensor *(*loss)(tp_ctx *ctx, void *user, tp_batch_info *info);
+    /* After each step; may be NULL.  False ends the run. */
+    bool (*on_step)(tp_ctx *ctx, void *user, const tp_step_info *info);
+    /* The validation loss; may be NULL. */
+    double (*validate)(tp_ctx *ctx, void *user);
+    /* After a validation; best: it was the best so far.  May be NULL. */
+    void (*on_validation)(tp_ctx *ctx, void *user, int64_t step, double loss, bool best);
+    /* Set to non-zero by a signal handler: the step is finished, then the run ends with interrupted.  May be NULL. */
+    const volatile int *stop;
+} tp_train_plan;
+
+typedef struct {
+    int64_t steps;       /* done */
+    double  last_loss;
+    double  best_loss;   /* of the validations; NaN when there was none */
+    int64_t best_step;
+    bool    stopped_early, interrupted, out_of_data;
+    double  seconds;
+} tp_train_result;
+
+/*
+ * tp_train: runs the plan.  Before each step the random numbers are set to the step's own (tp_set_step), so that a run depends on
+ * its seed and step alone.  A NaN or Inf in loss or gradients stops it with TP_ENUM before the weights are touched, naming step and
+ * sample.
+ *
+ *   returns false after a failure; the result is filled all the same
+ */
+TP_API bool tp_train(tp_ctx *ctx, const tp_train_plan *plan, tp_train_result *result);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
