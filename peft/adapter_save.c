@@ -30,7 +30,8 @@ static void write_adapter(tp_adapter *ad, void *user)
     if (!tp_ok(s->ctx))
         return;
     if (ad->below != NULL || (s->first != NULL && s->first->type != ad->type)) {
-        tp_fail(s->ctx, TP_EARG, "adapter_save: %s has several adapters, or of another type than the first; save them one by one", path);
+        tp_fail(s->ctx, TP_EARG,
+                "adapter_save: %s has several adapters, or of another type than the first; save them one by one", path);
         return;
     }
     s->first = s->first ? s->first : ad;

@@ -12,7 +12,7 @@ bool tpi_is_linear(const tp_module *m)
     return strcmp(m->kind, "Linear") == 0;
 }
 
-/* ---- who the base is ------------------------------------------------------------------------------------------------------------ */
+/* ---- who the base is --------------------------------------------------------------------------------------------- */
 
 /* A model without a file hashes its own tensors when the first adapter comes: names, dtypes, shapes, values. */
 static void hash_param(tp_module *m, tp_param *p, const char *name, void *user)
@@ -49,7 +49,7 @@ const char *tpi_base_identity(tp_ctx *ctx, tp_module *root)
     return root->identity;
 }
 
-/* ---- attaching ------------------------------------------------------------------------------------------------------------------ */
+/* ---- attaching --------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     tp_ctx                *ctx;
@@ -128,7 +128,7 @@ int tp_attach(tp_ctx *ctx, tp_module *root, const char *pattern, const tp_adapte
     return tp_ok(ctx) ? a.n : 0;
 }
 
-/* ---- all adapters --------------------------------------------------------------------------------------------------------------- */
+/* ---- all adapters ------------------------------------------------------------------------------------------------ */
 
 typedef struct {
     void (*fn)(tp_adapter *ad, void *user);

@@ -15,32 +15,34 @@ typedef struct {
 } question;
 
 typedef struct {
-    tp_ctx     *ctx;
-    tp_llama   *model;
-    const cli  *c;
-    judge_kind  metric;
-    FILE       *out; /* NULL: answers are not written */
-    question   *q;   /* a batch */
-    int64_t     batch, n, right, all;
+    tp_ctx    *ctx;
+    tp_llama  *model;
+    const cli *c;
+    judge_kind metric;
+    FILE      *out; /* NULL: answers are not written */
+    question  *q;   /* a batch */
+    int64_t    batch, n, right, all;
 } evaluation;
 
 /* The 95 % interval of a share by Wilson's score (1927). */
 static void wilson(int64_t right, int64_t n, double *low, double *high)
 {
     double z = 1.959963984540054, p = n > 0 ? (double)right / (double)n : 0, m = n > 0 ? (double)n : 1;
-    double middle = (p + z * z / (2 * m)) / (1 + z * z / m), half = z * sqrt(p * (1 - p) / m + z * z / (4 * m * m)) / (1 + z * z / m);
+    double middle = (p + z * z / (2 * m)) / (1 + z * z / m),
+           half = z * sqrt(p * (1 - p) / m + z * z / (4 * m * m)) / (1 + z * z / m);
 
     *low = middle - half > 0 ? middle - half : 0;
     *high = middle + half < 1 ? middle + half : 1;
 }
 
-/* ---- answers ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------------------------------- */
 
 static void judge_one(evaluation *e, question *q)
 {
     const char *where = cli_text(e->c, "data");
     const char *answer = tpi_json_text(e->ctx, where, q->line, "answer", NULL);
-    const char *completion = tpi_json_text(e->ctx, where, q->line, "completion", tpi_json_text(e->ctx, where, q->line, "output", NULL));
+    const char *completion = tpi_json_text(e->ctx, where, q->line, "completion",
+                                           tpi_json_text(e->ctx, where, q->line, "output", NULL));
     tp_text     text = { 0 };
     bool        right;
 
@@ -59,7 +61,8 @@ static void judge_one(evaluation *e, question *q)
 
 static void flush_batch(evaluation *e)
 {
-    tp_ids          *prompt = tpi_alloc(e->ctx, (size_t)e->batch, sizeof *prompt), *out = tpi_alloc(e->ctx, (size_t)e->batch, sizeof *out);
+    tp_ids *prompt = tpi_alloc(e->ctx, (size_t)e->batch, sizeof *prompt),
+           *out = tpi_alloc(e->ctx, (size_t)e->batch, sizeof *out);
     tp_generate_opts o = { .max_new = cli_int(e->c, "max-new") };
     bool             ok = prompt != NULL && out != NULL && e->n > 0;
 
@@ -84,17 +87,19 @@ static void flush_batch(evaluation *e)
 static bool read_question(evaluation *e, tpi_json *j, const lines *in)
 {
     const char *prompt = tpi_json_text(e->ctx, in->name, j, "prompt", NULL);
-    const char *instruction = tpi_json_text(e->ctx, in->name, j, "instruction", NULL), *input = tpi_json_text(e->ctx, in->name, j, "input", "");
-    question   *q = &e->q[e->n];
-    char       *both = NULL;
-    bool        ok;
+    const char *instruction = tpi_json_text(e->ctx, in->name, j, "instruction", NULL),
+               *input = tpi_json_text(e->ctx, in->name, j, "input", "");
+    question *q = &e->q[e->n];
+    char     *both = NULL;
+    bool      ok;
 
     if (prompt == NULL && instruction != NULL)
         both = tpi_format(e->ctx, "%s%s%s", instruction, input && input[0] ? "\n\n" : "", input ? input : "");
     if (prompt == NULL && both == NULL && tp_ok(e->ctx))
         tp_fail(e->ctx, TP_EFORMAT, "%s:%ld: expected prompt, or instruction", in->name, in->line);
     *q = (question){ .line = j, .number = in->line };
-    ok = tp_ok(e->ctx) && session_prompt(e->ctx, e->model, e->c, prompt ? prompt : both, strlen(prompt ? prompt : both), &q->prompt);
+    ok = tp_ok(e->ctx) &&
+         session_prompt(e->ctx, e->model, e->c, prompt ? prompt : both, strlen(prompt ? prompt : both), &q->prompt);
     tpi_free(both);
     e->n++;
     return ok;
@@ -122,13 +127,16 @@ static void answers(evaluation *e)
         tp_fail(e->ctx, TP_EFORMAT, "%s: there is no question in it", cli_text(e->c, "data"));
 }
 
-/* ---- loss -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- loss -------------------------------------------------------------------------------------------------------- */
 
 /* Mean over batches' targets, with the 95 % interval of the mean from the spread of the batches' means. */
 static void print_loss(evaluation *e)
 {
-    tp_data_opts o = { .batch = e->batch, .no_shuffle = true, .max_len = tp_llama_config_of(e->model)->max_position_embeddings,
-                       .template_name = cli_text(e->c, "template"), .epochs = 1 };
+    tp_data_opts o = { .batch = e->batch,
+                       .no_shuffle = true,
+                       .max_len = tp_llama_config_of(e->model)->max_position_embeddings,
+                       .template_name = cli_text(e->c, "template"),
+                       .epochs = 1 };
     tp_data     *data = tp_data_open(e->ctx, cli_text(e->c, "data"), tp_llama_tokenizer(e->model), &o);
     int64_t      batches = 0, limit = cli_int(e->c, "limit"), samples = 0;
     double       sum = 0, count = 0, squares = 0, mean, half;
@@ -155,8 +163,8 @@ static void print_loss(evaluation *e)
         return;
     mean = count > 0 ? sum / count : 0;
     half = batches > 1 ? 1.96 * sqrt(fabs(squares / count - mean * mean) / (double)(batches - 1)) : 0;
-    printf("{\"metric\": \"loss\", \"value\": %.17g, \"low\": %.17g, \"high\": %.17g, \"n\": %lld}\n", mean, mean - half, mean + half,
-           (long long)count);
+    printf("{\"metric\": \"loss\", \"value\": %.17g, \"low\": %.17g, \"high\": %.17g, \"n\": %lld}\n", mean,
+           mean - half, mean + half, (long long)count);
 }
 
 static int run(cli *c)
@@ -180,8 +188,8 @@ static int run(cli *c)
         answers(&e);
     if (tp_ok(e.ctx) && e.metric != JUDGE_LOSS) {
         wilson(e.right, e.all, &low, &high);
-        printf("{\"metric\": \"%s\", \"value\": %.17g, \"low\": %.17g, \"high\": %.17g, \"n\": %lld}\n", cli_text(c, "metric"),
-               (double)e.right / (double)e.all, low, high, (long long)e.all);
+        printf("{\"metric\": \"%s\", \"value\": %.17g, \"low\": %.17g, \"high\": %.17g, \"n\": %lld}\n",
+               cli_text(c, "metric"), (double)e.right / (double)e.all, low, high, (long long)e.all);
     }
     if (e.out != NULL && fclose(e.out) != 0)
         tp_fail(e.ctx, TP_EIO, "--out %s: it could not be written", out);
@@ -201,9 +209,12 @@ static const cli_option options[] = {
 const cli_command cmd_eval = {
     .name = "eval",
     .summary = "loss, or share of right answers, on a file",
-    .manual = "Answers are greedy.  number: the first number behind \"#### \" (commas dropped) equals the line's \"answer\", else what the\n"
-              "same rule finds in its completion, within 1e-3.  choice: the first true, false, answerN, solutionN, endingN or optionN\n"
-              "written equals the line's.  exact: the texts are equal but for white space at both ends.  Prints one JSON line\n"
+    .manual = "Answers are greedy.  number: the first number behind \"#### \" (commas dropped) equals the line's "
+              "\"answer\", else what the\n"
+              "same rule finds in its completion, within 1e-3.  choice: the first true, false, answerN, solutionN, "
+              "endingN or optionN\n"
+              "written equals the line's.  exact: the texts are equal but for white space at both ends.  Prints one "
+              "JSON line\n"
               "{\"metric\", \"value\", \"low\", \"high\", \"n\"}, low and high being a 95 % interval.\n",
     .options = options,
     .model = true,

@@ -26,17 +26,26 @@ static void catch_signals(void)
     sigaction(SIGTERM, &sa, NULL);
 }
 
-/* ---- setting up ------------------------------------------------------------------------------------------------------------------ */
+/* ---- setting up -------------------------------------------------------------------------------------------------- */
 
 static tp_data *open_data(finetune *t, const char *path, bool training)
 {
-    static const struct { const char *name; tp_overflow how; } overflows[] = {
-        { "drop", TP_OVERFLOW_DROP }, { "cut", TP_OVERFLOW_CUT }, { "error", TP_OVERFLOW_ERROR },
+    static const struct {
+        const char *name;
+        tp_overflow how;
+    } overflows[] = {
+        { "drop", TP_OVERFLOW_DROP },
+        { "cut", TP_OVERFLOW_CUT },
+        { "error", TP_OVERFLOW_ERROR },
     };
     const cli   *c = t->c;
-    tp_data_opts o = { .batch = cli_int(c, "batch"), .seed = (uint64_t)cli_int(c, "seed"), .max_len = cli_int(c, "max-len"),
-                       .template_name = cli_text(c, "template"), .no_shuffle = !training || cli_flag(c, "no-shuffle"),
-                       .pack = training && cli_flag(c, "pack"), .group_by_length = training && cli_flag(c, "group-by-length"),
+    tp_data_opts o = { .batch = cli_int(c, "batch"),
+                       .seed = (uint64_t)cli_int(c, "seed"),
+                       .max_len = cli_int(c, "max-len"),
+                       .template_name = cli_text(c, "template"),
+                       .no_shuffle = !training || cli_flag(c, "no-shuffle"),
+                       .pack = training && cli_flag(c, "pack"),
+                       .group_by_length = training && cli_flag(c, "group-by-length"),
                        .epochs = training ? 0 : 1 };
 
     for (int i = 0; i < 3; i++)
@@ -67,10 +76,13 @@ static void prepare_model(finetune *t)
     if (cli_text(c, "adapter") != NULL)
         session_adapter(t->ctx, t->model, c, false);
     else if (strcmp(method, "diablo") == 0)
-        tp_attach(t->ctx, root, targets, &tp_diablo, &(tp_diablo_opts){ .blocks = minus_if_zero(cli_int(c, "blocks")), .dropout = dropout });
+        tp_attach(t->ctx, root, targets, &tp_diablo,
+                  &(tp_diablo_opts){ .blocks = minus_if_zero(cli_int(c, "blocks")), .dropout = dropout });
     else if (!t->full)
         tp_attach(t->ctx, root, targets, &tp_lora,
-                  &(tp_lora_opts){ .rank = minus_if_zero(cli_int(c, "rank")), .alpha = real_or_off(cli_real(c, "alpha")), .dropout = dropout });
+                  &(tp_lora_opts){ .rank = minus_if_zero(cli_int(c, "rank")),
+                                   .alpha = real_or_off(cli_real(c, "alpha")),
+                                   .dropout = dropout });
 }
 
 static void count_steps(finetune *t)
@@ -88,8 +100,11 @@ static tp_schedule schedule_of(const finetune *t)
     const char *s = cli_text(t->c, "schedule"), *warmup = cli_text(t->c, "warmup");
     double      w = cli_real(t->c, "warmup");
 
-    return (tp_schedule){ .decay = strcmp(s, "linear") == 0 ? TP_LINEAR : strcmp(s, "cosine") == 0 ? TP_COSINE : TP_CONSTANT,
-                          .steps = t->steps, .warmup = (int64_t)(strchr(warmup, '.') ? w * (double)t->steps : w) };
+    return (tp_schedule){ .decay = strcmp(s, "linear") == 0   ? TP_LINEAR
+                                   : strcmp(s, "cosine") == 0 ? TP_COSINE
+                                                              : TP_CONSTANT,
+                          .steps = t->steps,
+                          .warmup = (int64_t)(strchr(warmup, '.') ? w * (double)t->steps : w) };
 }
 
 static bool set_up(finetune *t)
@@ -111,13 +126,16 @@ static bool set_up(finetune *t)
     return tp_ok(t->ctx);
 }
 
-/* ---- training -------------------------------------------------------------------------------------------------------------------- */
+/* ---- training ---------------------------------------------------------------------------------------------------- */
 
 static const char *why(const finetune *t, const tp_train_result *r)
 {
     if (!tp_ok(t->ctx))
         return tp_error(t->ctx);
-    return r->interrupted ? "interrupted" : r->stopped_early ? "validation no longer improves" : r->out_of_data ? "no more data" : "done";
+    return r->interrupted     ? "interrupted"
+           : r->stopped_early ? "validation no longer improves"
+           : r->out_of_data   ? "no more data"
+                              : "done";
 }
 
 static void train(finetune *t, tp_train_result *r)
@@ -125,13 +143,24 @@ static void train(finetune *t, tp_train_result *r)
     const cli    *c = t->c;
     int64_t       every = cli_int(c, "eval-every");
     tp_train_plan plan = {
-        .root = tp_llama_root(t->model), .lr = cli_real(c, "lr"), .schedule = schedule_of(t), .steps = t->steps,
-        .accum = cli_int(c, "accum"), .clip = cli_real(c, "clip"), .eval_every = every > 0 ? every : t->steps,
-        .patience = cli_int(c, "patience"), .user = t, .loss = finetune_loss, .on_step = finetune_on_step,
-        .validate = t->valid ? finetune_validate : NULL, .on_validation = finetune_on_validation, .stop = &interrupted,
+        .root = tp_llama_root(t->model),
+        .lr = cli_real(c, "lr"),
+        .schedule = schedule_of(t),
+        .steps = t->steps,
+        .accum = cli_int(c, "accum"),
+        .clip = cli_real(c, "clip"),
+        .eval_every = every > 0 ? every : t->steps,
+        .patience = cli_int(c, "patience"),
+        .user = t,
+        .loss = finetune_loss,
+        .on_step = finetune_on_step,
+        .validate = t->valid ? finetune_validate : NULL,
+        .on_validation = finetune_on_validation,
+        .stop = &interrupted,
     };
 
-    t->opt = tp_adamw_new(t->ctx, plan.root, &(tp_adamw_opts){ .lr = real_or_off(plan.lr), .weight_decay = cli_real(c, "weight-decay") });
+    t->opt = tp_adamw_new(t->ctx, plan.root,
+                          &(tp_adamw_opts){ .lr = real_or_off(plan.lr), .weight_decay = cli_real(c, "weight-decay") });
     plan.opt = t->opt;
     if (run_start(t->ctx, &t->folder, c, t->model, t->steps)) {
         catch_signals();
@@ -155,7 +184,8 @@ static void finish(finetune *t, const tp_train_result *r)
         if (!t->best_saved)
             finetune_save(t, false);
         if (tp_ok(t->ctx) && code == TP_OK)
-            tp_message(t->ctx, TP_NOTE, "%s: %s after %lld steps, loss %.4f", t->folder.path, why(t, r), (long long)r->steps, r->last_loss);
+            tp_message(t->ctx, TP_NOTE, "%s: %s after %lld steps, loss %.4f", t->folder.path, why(t, r),
+                       (long long)r->steps, r->last_loss);
         if (code != TP_OK)
             tp_fail(t->ctx, code, "%s", text);
     }
@@ -175,7 +205,8 @@ static int run(cli *c)
     if (cli_flag(c, "pack") && cli_flag(c, "group-by-length"))
         return cli_usage(c, "--pack and --group-by-length exclude each other");
     if (strchr(cli_text(c, "warmup"), '.') != NULL && cli_real(c, "warmup") > 1)
-        return cli_usage(c, "--warmup: %s is out of range, expected steps, or a fraction from 0.0 to 1.0", cli_text(c, "warmup"));
+        return cli_usage(c, "--warmup: %s is out of range, expected steps, or a fraction from 0.0 to 1.0",
+                         cli_text(c, "warmup"));
     t.ctx = session_ctx(c);
     if (set_up(&t)) {
         if (cli_given(c, "show-samples")) {
@@ -203,7 +234,8 @@ static const cli_option options[] = {
     { "blocks", CLI_INT, "64", 1, 16777216, NULL, "diablo: diagonal blocks per layer" },
     { "rank", CLI_INT, "16", 1, 1048576, NULL, "lora: rank" },
     { "alpha", CLI_REAL, "32", 0, 1e9, NULL, "lora: the update is scaled by alpha / rank" },
-    { "targets", CLI_TEXT, "(q|k|v|up|down)_proj", 0, 0, NULL, "regex for the layers, matched against whole names or their ends" },
+    { "targets", CLI_TEXT, "(q|k|v|up|down)_proj", 0, 0, NULL,
+      "regex for the layers, matched against whole names or their ends" },
     { "dropout", CLI_REAL, "0", 0, 0.999, NULL, "on the adapter's input" },
     { "lr", CLI_REAL, "5e-4", 0, 1000, NULL, "learning rate of AdamW (betas 0.9, 0.999, eps 1e-8)" },
     { "schedule", CLI_CHOICE, "linear", 0, 0, "linear|cosine|constant", "of the learning rate behind the warm-up" },
@@ -234,11 +266,14 @@ const cli_command cmd_finetune = {
     .name = "finetune",
     .summary = "train an adapter, or the whole model, on a file",
     .manual =
-        "Data lines hold prompt and completion; or instruction, input, output; or messages (role, content); or text.  Only the answer is\n"
+        "Data lines hold prompt and completion; or instruction, input, output; or messages (role, content); or text.  "
+        "Only the answer is\n"
         "trained on.  A batch is the next --batch lines of the shuffled order.  --adapter goes on from an adapter.\n"
         "\n"
-        "The folder of --out gets run.json (all options), log.jsonl (a line a step: step, loss, lr, grad_norm, tokens, target_tokens,\n"
-        "seconds, tokens_per_s, peak_mib), adapter.h5 (the best by validation, else the last; model.h5 for --method full), last.h5 and\n"
+        "The folder of --out gets run.json (all options), log.jsonl (a line a step: step, loss, lr, grad_norm, tokens, "
+        "target_tokens,\n"
+        "seconds, tokens_per_s, peak_mib), adapter.h5 (the best by validation, else the last; model.h5 for --method "
+        "full), last.h5 and\n"
         "loss.svg.  Ctrl-C finishes the step, saves and exits 130.\n",
     .options = options,
     .model = true,

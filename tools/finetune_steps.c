@@ -70,7 +70,7 @@ void finetune_find_nan(finetune *t)
     }
 }
 
-/* ---- progress -------------------------------------------------------------------------------------------------------------------- */
+/* ---- progress ---------------------------------------------------------------------------------------------------- */
 
 static void show_progress(const finetune *t, const tp_step_info *i)
 {
@@ -79,8 +79,8 @@ static void show_progress(const finetune *t, const tp_step_info *i)
 
     if (cli_flag(t->c, "quiet"))
         return;
-    fprintf(stderr, "%sstep %lld/%lld  loss %.4f  lr %.2e  |g| %.3f  %.0f tokens/s  %.0f MiB  %d:%02d left%s", tty ? "\r\033[K" : "",
-            (long long)i->step, (long long)i->steps, i->loss, i->lr, i->grad_norm,
+    fprintf(stderr, "%sstep %lld/%lld  loss %.4f  lr %.2e  |g| %.3f  %.0f tokens/s  %.0f MiB  %d:%02d left%s",
+            tty ? "\r\033[K" : "", (long long)i->step, (long long)i->steps, i->loss, i->lr, i->grad_norm,
             i->seconds > 0 ? (double)i->tokens / i->seconds : 0, t->peak_mib, (int)left / 60, (int)left % 60,
             tty && i->step < i->steps ? "" : "\n");
 }
@@ -88,13 +88,13 @@ static void show_progress(const finetune *t, const tp_step_info *i)
 /* Text behind the prompt of the first sample of the validation set, else of the training set. */
 static void sample(finetune *t, int64_t step)
 {
-    tp_ctx        *ctx = t->ctx;
-    tp_data       *data = t->valid ? t->valid : t->data;
-    tp_tokenizer  *tok = tp_llama_tokenizer(t->model);
-    tp_data_item   item;
-    tp_ids         prompt, out = { 0 };
-    tp_text        before = { 0 }, text = { 0 };
-    int64_t        n = 0;
+    tp_ctx       *ctx = t->ctx;
+    tp_data      *data = t->valid ? t->valid : t->data;
+    tp_tokenizer *tok = tp_llama_tokenizer(t->model);
+    tp_data_item  item;
+    tp_ids        prompt, out = { 0 };
+    tp_text       before = { 0 }, text = { 0 };
+    int64_t       n = 0;
 
     if (!tp_data_sample(ctx, data, 0, &item))
         return;
@@ -125,7 +125,7 @@ bool finetune_on_step(tp_ctx *ctx, void *user, const tp_step_info *info)
     return tp_ok(ctx);
 }
 
-/* ---- validation ------------------------------------------------------------------------------------------------------------------ */
+/* ---- validation -------------------------------------------------------------------------------------------------- */
 
 double finetune_validate(tp_ctx *ctx, void *user)
 {
@@ -154,12 +154,13 @@ void finetune_on_validation(tp_ctx *ctx, void *user, int64_t step, double loss, 
     finetune *t = user;
 
     run_log_validation(ctx, &t->folder, step, loss, best);
-    tp_message(ctx, TP_NOTE, "step %lld: validation loss %.4f%s", (long long)step, loss, best ? ", the best so far" : "");
+    tp_message(ctx, TP_NOTE, "step %lld: validation loss %.4f%s", (long long)step, loss,
+               best ? ", the best so far" : "");
     if (best)
         t->best_saved = finetune_save(t, false);
 }
 
-/* ---- saving ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- saving ------------------------------------------------------------------------------------------------------ */
 
 bool finetune_save(finetune *t, bool last)
 {
@@ -170,7 +171,7 @@ bool finetune_save(finetune *t, bool last)
     return t->full ? tp_llama_save(t->ctx, t->model, path) : tp_adapter_save(t->ctx, tp_llama_root(t->model), path);
 }
 
-/* ---- looking before training ------------------------------------------------------------------------------------------------------- */
+/* ---- looking before training ------------------------------------------------------------------------------------- */
 
 void finetune_show_samples(finetune *t, int64_t n)
 {
@@ -213,19 +214,20 @@ void finetune_show_plan(finetune *t)
     tp_count         all = tp_module_count(root);
     tp_adapter_count ad = tp_adapters_count(root);
     tp_data_count    d = tp_data_counts(t->data);
-    double           width = (double)tp_dtype_size(tp_llama_dtype(t->model)), base = (double)(all.all - all.trainable) * width;
-    double           trained = (double)all.trainable * (t->full ? width + (width < 4 ? 16 : 12) : 16);
-    int              shown = 0;
+    double width = (double)tp_dtype_size(tp_llama_dtype(t->model)), base = (double)(all.all - all.trainable) * width;
+    double trained = (double)all.trainable * (t->full ? width + (width < 4 ? 16 : 12) : 16);
+    int    shown = 0;
 
     printf("method     %s, %d layers\n", cli_text(t->c, "method"), ad.layers);
     tp_module_walk(root, show_layer, &shown);
     if (ad.layers > 12)
         printf("  ... and %d more\n", ad.layers - 12);
-    printf("parameters %lld, trainable %lld (%.3f %%), of these dead %lld\n", (long long)all.all, (long long)all.trainable,
-           100.0 * (double)all.trainable / (double)all.all, (long long)ad.dead);
-    printf("data       %lld samples, %lld tokens, %lld of them targets; dropped %lld, cut %lld; longest %lld\n", (long long)d.samples,
-           (long long)d.tokens, (long long)d.target_tokens, (long long)d.dropped, (long long)d.cut, (long long)d.longest);
+    printf("parameters %lld, trainable %lld (%.3f %%), of these dead %lld\n", (long long)all.all,
+           (long long)all.trainable, 100.0 * (double)all.trainable / (double)all.all, (long long)ad.dead);
+    printf("data       %lld samples, %lld tokens, %lld of them targets; dropped %lld, cut %lld; longest %lld\n",
+           (long long)d.samples, (long long)d.tokens, (long long)d.target_tokens, (long long)d.dropped,
+           (long long)d.cut, (long long)d.longest);
     printf("steps      %lld, %lld batches an epoch\n", (long long)t->steps, (long long)t->batches);
-    printf("memory     weights %.0f MiB, gradients and optimiser %.0f MiB; activations come on top\n", base / 1048576 +
-           (t->full ? 0 : 0), trained / 1048576);
+    printf("memory     weights %.0f MiB, gradients and optimiser %.0f MiB; activations come on top\n",
+           base / 1048576 + (t->full ? 0 : 0), trained / 1048576);
 }

@@ -8,11 +8,13 @@
 
 judge_kind judge_of(const char *metric)
 {
-    return strcmp(metric, "number") == 0 ? JUDGE_NUMBER : strcmp(metric, "exact") == 0 ? JUDGE_EXACT
-           : strcmp(metric, "choice") == 0 ? JUDGE_CHOICE : JUDGE_LOSS;
+    return strcmp(metric, "number") == 0   ? JUDGE_NUMBER
+           : strcmp(metric, "exact") == 0  ? JUDGE_EXACT
+           : strcmp(metric, "choice") == 0 ? JUDGE_CHOICE
+                                           : JUDGE_LOSS;
 }
 
-/* ---- number ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- number ------------------------------------------------------------------------------------------------------ */
 
 /* The number at s, digits with commas among them and perhaps a fraction. */
 static bool number_at(const char *s, double *v)
@@ -23,7 +25,8 @@ static bool number_at(const char *s, double *v)
 
     if (*s == '-')
         digits[n++] = *s++;
-    for (; n < sizeof digits - 1 && (isdigit((unsigned char)*s) || (*s == ',' && any && isdigit((unsigned char)s[1]))); s++)
+    for (; n < sizeof digits - 1 && (isdigit((unsigned char)*s) || (*s == ',' && any && isdigit((unsigned char)s[1])));
+         s++)
         if (*s != ',') {
             digits[n++] = *s;
             any = true;
@@ -60,7 +63,7 @@ static bool judge_number(const char *text, const char *answer, const char *compl
     return completion != NULL && marked_number(completion, &want) && fabs(got - want) < 1e-3;
 }
 
-/* ---- choice ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- choice ------------------------------------------------------------------------------------------------------ */
 
 /* Length of the choice that begins at s, 0: none. */
 static size_t choice_at(const char *s)
@@ -98,7 +101,7 @@ static bool judge_choice(const char *text, const char *answer, const char *compl
     return got != NULL && want != NULL && n == m && strncmp(got, want, n) == 0;
 }
 
-/* ---- exact ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- exact ------------------------------------------------------------------------------------------------------- */
 
 static bool judge_exact(const char *a, const char *b)
 {

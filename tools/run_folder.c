@@ -45,7 +45,7 @@ bool run_open(tp_ctx *ctx, run_folder *r, const char *path, bool overwrite)
     return true;
 }
 
-/* ---- run.json -------------------------------------------------------------------------------------------------------------------- */
+/* ---- run.json ---------------------------------------------------------------------------------------------------- */
 
 static void add_option(tp_ctx *ctx, tpi_json *j, const cli_option *o, const char *value)
 {
@@ -114,7 +114,7 @@ bool run_start(tp_ctx *ctx, run_folder *r, const cli *c, tp_llama *model, int64_
     return r->log != NULL;
 }
 
-/* ---- log.jsonl ------------------------------------------------------------------------------------------------------------------- */
+/* ---- log.jsonl --------------------------------------------------------------------------------------------------- */
 
 static void keep(tp_ctx *ctx, double **list, size_t *n, size_t *cap, double v)
 {
@@ -127,8 +127,11 @@ void run_log_step(tp_ctx *ctx, run_folder *r, const tp_step_info *info, double p
     keep(ctx, &r->loss, &r->n_loss, &r->cap_loss, info->loss);
     if (r->log == NULL || !write)
         return;
-    fprintf(r->log, "{\"step\": %lld, \"loss\": %.17g, \"lr\": %.17g, \"grad_norm\": %.17g, \"tokens\": %lld, \"target_tokens\": %lld, ",
-            (long long)info->step, info->loss, info->lr, info->grad_norm, (long long)info->tokens, (long long)info->target_tokens);
+    fprintf(r->log,
+            "{\"step\": %lld, \"loss\": %.17g, \"lr\": %.17g, \"grad_norm\": %.17g, \"tokens\": %lld, "
+            "\"target_tokens\": %lld, ",
+            (long long)info->step, info->loss, info->lr, info->grad_norm, (long long)info->tokens,
+            (long long)info->target_tokens);
     fprintf(r->log, "\"seconds\": %.17g, \"tokens_per_s\": %.17g, \"peak_mib\": %.17g}\n", info->seconds,
             info->seconds > 0 ? (double)info->tokens / info->seconds : 0, peak_mib);
     fflush(r->log);
@@ -140,7 +143,8 @@ void run_log_validation(tp_ctx *ctx, run_folder *r, int64_t step, double loss, b
     keep(ctx, &r->valid, &r->n_valid, &r->cap_valid, loss);
     if (r->log == NULL)
         return;
-    fprintf(r->log, "{\"validation\": %lld, \"loss\": %.17g, \"best\": %s}\n", (long long)step, loss, best ? "true" : "false");
+    fprintf(r->log, "{\"validation\": %lld, \"loss\": %.17g, \"best\": %s}\n", (long long)step, loss,
+            best ? "true" : "false");
     fflush(r->log);
 }
 
@@ -162,7 +166,8 @@ void run_log_end(run_folder *r, const tp_train_result *t, const char *why)
         return;
     fprintf(r->log, "{\"end\": ");
     print_json_text(r->log, why, strlen(why));
-    fprintf(r->log, ", \"steps\": %lld, \"seconds\": %.17g, \"loss\": %.17g", (long long)t->steps, t->seconds, t->last_loss);
+    fprintf(r->log, ", \"steps\": %lld, \"seconds\": %.17g, \"loss\": %.17g", (long long)t->steps, t->seconds,
+            t->last_loss);
     if (!isnan(t->best_loss))
         fprintf(r->log, ", \"best_loss\": %.17g, \"best_step\": %lld", t->best_loss, (long long)t->best_step);
     fprintf(r->log, "}\n");
@@ -175,7 +180,8 @@ void run_close(tp_ctx *ctx, run_folder *r)
 
     if (r->log != NULL) {
         fclose(r->log);
-        if (r->n_loss > 0 && !svg_losses(run_path(r, "loss.svg", path, sizeof path), r->loss, r->n_loss, r->valid, r->n_valid / 2))
+        if (r->n_loss > 0 &&
+            !svg_losses(run_path(r, "loss.svg", path, sizeof path), r->loss, r->n_loss, r->valid, r->n_valid / 2))
             tp_fail(ctx, TP_EIO, "%s: %s", path, strerror(errno));
     }
     tpi_free(r->loss);
