@@ -169,11 +169,10 @@ bool tpi_llama_build(tp_ctx *ctx, tp_llama *model, tp_file *f)
     }
     if (f != NULL && tp_ok(ctx))
         check_extra(&b);
+    if (f != NULL && tp_ok(ctx) && tp_file_find(f, "rope_freqs.weight") != NULL)
+        model->divide = tp_retain(tp_file_read(ctx, f, "rope_freqs.weight", TP_F32));
     if (tp_ok(ctx))
-        tpi_llama_freq(ctx, model,
-                       f != NULL && tp_file_find(f, "rope_freqs.weight") != NULL
-                           ? tp_file_read(ctx, f, "rope_freqs.weight", TP_F32)
-                           : NULL);
+        tpi_llama_freq(ctx, model, model->divide);
     tp_scope_end(ctx, s);
     return tp_ok(ctx);
 }
@@ -232,7 +231,7 @@ static bool load_into(tp_ctx *ctx, tp_llama *model, tp_file *f)
     if (!tpi_llama_build(ctx, model, f) || !load_tokenizer(ctx, model, f))
         return false;
     identity = tp_file_identity(ctx, f);
-    model->identity = identity ? tpi_strdup(ctx, identity) : NULL;
+    model->root.identity = identity ? tpi_intern(ctx, identity) : NULL;
     return tp_ok(ctx);
 }
 
@@ -260,9 +259,9 @@ void tp_llama_free(tp_llama *model)
         return;
     tp_module_free(&model->root);
     tp_release(model->freq);
+    tp_release(model->divide);
     tp_tokenizer_free(model->tokenizer);
     tpi_free(model->block);
-    tpi_free(model->identity);
     tpi_free(model->config_json);
     tpi_free(model);
 }

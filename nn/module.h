@@ -72,6 +72,9 @@ typedef struct {
 } tp_count;
 
 TP_API tp_count tp_module_count(tp_module *m);
+/* Who the weights below root are, 32 hexadecimal digits: that of the file they came from (tp_file_identity), else a hash
+ * over names, dtypes, shapes and values, taken at the first call.  NULL after a failure. */
+TP_API const char *tp_module_identity(tp_ctx *ctx, tp_module *root);
 /* Makes every parameter below m trainable, or none. */
 TP_API void tp_module_freeze(tp_ctx *ctx, tp_module *m);
 TP_API void tp_module_unfreeze(tp_ctx *ctx, tp_module *m);

@@ -192,7 +192,7 @@ static void load_tensor(loading *l, const tp_file_entry *e)
 
 static bool same_base(loading *l, const tp_adapter_load_opts *opts)
 {
-    const char *here = tpi_base_identity(l->ctx, l->root);
+    const char *here = tp_module_identity(l->ctx, l->root);
 
     if (l->identity == NULL || here == NULL || strcmp(l->identity, here) == 0)
         return tp_ok(l->ctx);
