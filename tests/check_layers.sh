@@ -39,7 +39,7 @@ code | awk '
         may["ops"] = "core ops"
         may["nn"] = "core ops nn"
         may["optim"] = "core ops nn optim"
-        may["models"] = "core ops nn models"
+        may["models"] = "core ops nn optim models"
         may["peft"] = "core ops nn optim peft"
         may["tools"] = may["tests"] = "core ops nn optim models peft tools tests tapir.h"
         may["tapir.h"] = "core ops nn optim models peft"

@@ -119,7 +119,7 @@ for check in check_layers.sh check_style.py check_api.py check_headers.sh check_
 put core/a.c '#include "ops/ops.h"\n'; bad check_layers.sh 'core/a.c:2: core may not include ops'
 put peft/a.c '#include "models/models.h"\n'; bad check_layers.sh 'peft may not include models'
 put models/a.c '#include "peft/peft.h"\n'; bad check_layers.sh 'models may not include peft'
-put models/a.c '#include "optim/optim.h"\n'; bad check_layers.sh 'models may not include optim'
+put optim/a.c '#include "models/models.h"\n'; bad check_layers.sh 'optim may not include models'
 put ops/a.c '#include "tapir.h"\n'; bad check_layers.sh 'ops may not include tapir.h'
 put ops/a.c '#include <tapir.h>\n'; bad check_layers.sh '<tapir.h>: for programs only'
 put ops/a.c '#include "../core/core.h"\n'; bad check_layers.sh 'no .. in an include'
