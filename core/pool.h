@@ -8,6 +8,19 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Under a sanitizer every block is the system's own and of the size asked for, headers are not reused soon, and backward sees only
+ * what forward kept: mistakes show that otherwise would not. */
+#if defined(__SANITIZE_ADDRESS__)
+#define TPI_STRICT 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TPI_STRICT 1
+#endif
+#endif
+#ifndef TPI_STRICT
+#define TPI_STRICT 0
+#endif
+
 enum { TPI_POOL_CLASSES = 400 };
 
 typedef struct tpi_pool {
@@ -19,7 +32,8 @@ typedef struct tpi_pool {
     size_t system;      /* bytes held from the system */
 } tpi_pool;
 
-/* A block of at least size bytes, 64-byte aligned; *room gets its true size, to be handed back to tpi_pool_put.  NULL: no memory. */
+/* A block of at least size bytes, 64-byte aligned; *room gets its true size, to be handed back to tpi_pool_put.  NULL (and a *room
+ * of 0): no memory. */
 void *tpi_pool_get(tpi_pool *pool, size_t size, size_t *room);
 void  tpi_pool_put(tpi_pool *pool, void *p, size_t room);
 /* Gives unused large blocks back. */
