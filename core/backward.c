@@ -49,14 +49,16 @@ static bool take_dy(tp_ctx *ctx, tp_call *c, tp_tensor **dy)
 }
 
 /* Hides values that forward did not keep and that happen to be there still, so that backward cannot come to rely on them; returns
- * what show_again needs, NULL when memory is out (then nothing is hidden). */
+ * what show_again needs. */
 static void **hide_unkept(tp_ctx *ctx, const tpi_rec *rec, size_t *room)
 {
     const tp_call *c = &rec->c;
     int            n = c->n_in + c->n_out;
     void         **was = tpi_pool_get(&ctx->pool, (size_t)n * 2 * sizeof *was, room);
 
-    for (int i = 0; was != NULL && i < n; i++) {
+    if (was == NULL)
+        return tp_fail(ctx, TP_ENOMEM, "out of memory: backward of %s", c->op->name);
+    for (int i = 0; i < n; i++) {
         tp_tensor *x = operand(c, i);
         bool       kept = x == NULL || x->store == NULL;
 
@@ -98,7 +100,8 @@ static void call_backward(tp_ctx *ctx, tpi_rec *rec, tp_tensor **dy, tp_tensor *
         return;
     was = TPI_STRICT && !rec->keeps_all ? hide_unkept(ctx, rec, &room) : NULL;
     ctx->floor = ctx->n_scopes;
-    c->op->backward(ctx, c, dy, dx);
+    if (tp_ok(ctx))
+        c->op->backward(ctx, c, dy, dx);
     ctx->floor = floor;
     if (was != NULL)
         show_again(ctx, rec, was, room);

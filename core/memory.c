@@ -40,8 +40,11 @@ static void *out_of_memory(tp_ctx *ctx, size_t n, size_t size)
 
 void *tpi_alloc(tp_ctx *ctx, size_t n, size_t size)
 {
-    void *p = refuse() ? NULL : calloc(n ? n : 1, size ? size : 1);
+    size_t bytes;
+    void  *p = NULL;
 
+    if (tpi_mul_ok(n ? n : 1, size ? size : 1, &bytes) && bytes <= tpi_block_max && !refuse())
+        p = calloc(1, bytes);
     return p ? p : out_of_memory(ctx, n, size);
 }
 
@@ -50,7 +53,7 @@ void *tpi_realloc(tp_ctx *ctx, void *p, size_t n, size_t size)
     size_t bytes;
     void  *q = NULL;
 
-    if (tpi_mul_ok(n ? n : 1, size ? size : 1, &bytes) && !refuse())
+    if (tpi_mul_ok(n ? n : 1, size ? size : 1, &bytes) && bytes <= tpi_block_max && !refuse())
         q = realloc(p, bytes);
     return q ? q : out_of_memory(ctx, n, size);
 }

@@ -59,14 +59,16 @@ static void *cut_small(tpi_pool *pool, size_t room)
 
 static void *fresh(tpi_pool *pool, size_t room)
 {
-    void *p;
+    size_t before = pool->system;
+    void  *p;
 
     if (!TPI_STRICT && room <= SMALL)
         return cut_small(pool, room);
     p = tpi_block_new(room);
     if (p == NULL) {
         tpi_pool_trim(pool);
-        p = tpi_block_new(room);
+        if (pool->system < before)
+            p = tpi_block_new(room);
     }
     if (p != NULL)
         pool->system += room;
@@ -79,7 +81,7 @@ void *tpi_pool_get(tpi_pool *pool, size_t size, size_t *room)
     void *p;
 
     *room = 0;
-    if (size > (size_t)1 << 47)
+    if (size > tpi_block_max)
         return NULL;
     c = class_of(size, room);
     if (TPI_STRICT)

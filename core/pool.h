@@ -23,6 +23,9 @@
 
 enum { TPI_POOL_CLASSES = 400 };
 
+/* No block is larger: more than an address can reach, or than the sanitizer's allocator takes calmly. */
+static const size_t tpi_block_max = (size_t)1 << (TPI_STRICT ? 39 : 47);
+
 typedef struct tpi_pool {
     void  *free_list[TPI_POOL_CLASSES];
     void  *chunks;      /* memory that small blocks are cut from, freed with the pool */

@@ -145,7 +145,8 @@ tp_tensor *tpi_header_new(tp_ctx *ctx, tp_dtype t, int ndim, const int64_t *dim)
     tp_tensor *x;
 
     if (ndim < 0 || ndim > TP_MAX_DIM || (ndim > 0 && dim == NULL))
-        return tp_fail(ctx, TP_ESHAPE, "tensor: %d dimensions%s, expected 0 to %d", ndim, ndim > 0 ? " without sizes" : "", TP_MAX_DIM);
+        return tp_fail(ctx, TP_ESHAPE, "tensor: %d dimensions%s, expected 0 to %d", ndim,
+                       ndim > 0 && dim == NULL ? " without sizes" : "", TP_MAX_DIM);
     if (tp_dtype_size(t) == 0)
         return tp_fail(ctx, TP_EDTYPE, "tensor: there is no dtype %d", (int)t);
     x = header_get(ctx);

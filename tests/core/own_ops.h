@@ -13,21 +13,25 @@
 
 #include <string.h>
 
-/* ---- reading and writing single elements of contiguous tensors ---------------------------------------------------- */
+/* ---- reading and writing single elements of contiguous tensors; after a failure nothing happens --------------------- */
 
 static inline double own_get(tp_ctx *ctx, const tp_tensor *x, int64_t i)
 {
     const void *p = tp_values(ctx, x);
 
+    if (p == NULL)
+        return 0;
     return tp_dtype_of(x) == TP_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
 }
 
 static inline void own_set(tp_ctx *ctx, tp_tensor *x, int64_t i, double v)
 {
-    if (tp_dtype_of(x) == TP_F64)
-        tp_f64(ctx, x)[i] = v;
-    else
-        tp_f32(ctx, x)[i] = (float)v;
+    void *p = tp_raw(ctx, x);
+
+    if (p != NULL && tp_dtype_of(x) == TP_F64)
+        ((double *)p)[i] = v;
+    else if (p != NULL)
+        ((float *)p)[i] = (float)v;
 }
 
 /* x with its elements in order. */
