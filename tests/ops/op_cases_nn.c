@@ -105,7 +105,7 @@ static tp_tensor *cross_entropy_smooth(tp_ctx *ctx, tp_tensor *const *in)
 
 static tp_tensor *nll(tp_ctx *ctx, tp_tensor *const *in)
 {
-    return tp_nll(ctx, tp_log_softmax(ctx, in[0], -1), in[1], NULL);
+    return tp_nll(ctx, in[0], in[1], NULL);
 }
 
 static tp_tensor *head(tp_ctx *ctx, tp_tensor *const *in)

@@ -3,8 +3,9 @@
 
 static const char *const filled[] = { "2x3", ".", "1", "7x1x5", NULL };
 static const char *const rows[] = { "3x5", "1x7", "2x4x3", "0x3", NULL };
+static const char *const blocks[] = { "2x3x5", "3x1x2", "4x7x3", NULL };
 static const char *const cubes[] = { "2x3x5", "3x1x2", "1x1x1", "4x7x3", NULL };
-static const char *const several[] = { "3x5", "2x4x3", "5x2", NULL };
+static const char *const several[] = { "3x5", "2x4x3", "5x3", NULL };
 static const char *const threes[] = { "3x5", "2x3x7", "6", "0x3", NULL };
 static const char *const ones[] = { "3x1x2", "5x1", "0x1", NULL };
 static const char *const spread[] = { "2x1", "1x3", "5x3", NULL };
@@ -352,9 +353,9 @@ const op_case op_cases_shape[] = {
     { "tp_norm", "D", op_shapes_matrix, OP_GRAD, .fn = norm_last },
     { "tp_norm", "D", cubes, OP_GRAD, .fn = norm_two },
     { "tp_var", "D", several, OP_GRAD, .fn = var_all },
-    { "tp_var", "D", cubes, OP_GRAD, .fn = var_two },
+    { "tp_var", "D", blocks, OP_GRAD, .fn = var_two },
     { "tp_std", "D", several, OP_GRAD, .fn = std_all },
-    { "tp_std", "D", cubes, OP_GRAD, .fn = std_two },
+    { "tp_std", "D", blocks, OP_GRAD, .fn = std_two },
     { "tp_argmax", "D", rows, OP_INTS, .fn = argmax_last },
     { "tp_argmax", "R", several, OP_INTS, .fn = argmax_first },
     { "tp_argmin", "D", rows, OP_INTS, .fn = argmin_last },

@@ -1,4 +1,5 @@
-/* op_table.h - one table of all ops with samples of operands; it drives the tests of gradients, back ends and errors. */
+/* op_table.h - one table of all ops with samples of operands; it drives the tests of gradients, back ends and errors.
+ */
 #ifndef TESTS_OP_TABLE_H
 #define TESTS_OP_TABLE_H
 
@@ -35,7 +36,8 @@ extern const char *const op_shapes_one[], *const op_shapes_two[], *const op_shap
 int        op_operands(const op_case *c);
 tp_tensor *op_call(tp_ctx *ctx, const op_case *c, tp_tensor *const *in);
 
-/* Operand i for a shape line, values of dtype t where the letter leaves it open; strided: a view with gaps and swapped axes. */
+/* Operand i for a shape line, values of dtype t where the letter leaves it open; strided: a view with gaps and swapped
+ * axes. */
 tp_tensor *op_operand(tp_ctx *ctx, const op_case *c, const char *shapes, int i, tp_dtype t, bool strided);
 /* Whether operand i is of the dtype under test. */
 bool       op_is_open(const op_case *c, int i);

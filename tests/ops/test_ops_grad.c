@@ -1,6 +1,6 @@
 /*
- * test_ops_grad.c - every differentiable op of the table against central differences in f64: on plain and strided operands, with every
- * operand used twice and through a view, and with one tensor as two operands.
+ * test_ops_grad.c - every differentiable op of the table against central differences in f64: on plain and strided
+ * operands, with every operand used twice and through a view, and with one tensor as two operands.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,8 +26,8 @@ static tp_tensor *apply_once(tp_ctx *ctx, void *user, tp_tensor *const *in)
     return op_call(ctx, ((plain_user *)user)->c, in);
 }
 
-/* op(h) + op(v) / 2 with h computed from the operand and v a view of h: the gradient of h comes by two ways, and both tempt the tape to
- * add where others still look. */
+/* op(h) + op(v) / 2 with h computed from the operand and v a view of h: the gradient of h comes by two ways, and both
+ * tempt the tape to add where others still look. */
 static tp_tensor *apply_twice(tp_ctx *ctx, void *user, tp_tensor *const *in)
 {
     const op_case *c = ((plain_user *)user)->c;
@@ -80,7 +80,8 @@ static bool check(const char *backend, const op_case *c, const char *shapes, mod
     e = tp_gradcheck(ctx, functions[m], &user, op_operands(c), in, 1e-6);
     good = e < tolerance;
     if (!good)
-        print_error("%s %s (%s), %s, %s: %g %s\n", backend, c->name, c->operands, shapes, mode_names[m], e, tp_error(ctx));
+        print_error("%s %s (%s), %s, %s: %g %s\n", backend, c->name, c->operands, shapes, mode_names[m], e,
+                    tp_error(ctx));
     tp_ctx_free(ctx);
     return good;
 }
