@@ -36,6 +36,9 @@ TPI_FLAT void dots(const int rows, const int wide, tp_dtype t, int64_t k, const 
         for (int j = 0; j < wide; j++) {
             tpi_vf v = tpi_widen(t, b, j * b_col + l);
 
+            /* the same place in the next rows: short streams end before the hardware has seen them */
+            if (wide == WIDE)
+                __builtin_prefetch(tpi_at(b, t, (j + WIDE) * b_col + l));
 #pragma GCC unroll 3
             for (int i = 0; i < rows; i++)
                 s[i][j] = tpi_vfma(tpi_vload(a + i * k + l), v, s[i][j]);
