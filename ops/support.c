@@ -199,6 +199,16 @@ bool tpi_add_into(tp_ctx *ctx, const char *op, tp_tensor *g, double beta, tp_ten
     return tpi_done(ctx, op, tpi_k(ctx)->binary(&r, TPI_ADD, &nd, (tp_dtype)g->dtype, g->data, g->data, x->data));
 }
 
+tp_tensor *tpi_wide_grad(tp_ctx *ctx, tp_call *c, int i, tp_tensor **dx, double *beta)
+{
+    tp_tensor *g = tp_grad_into(ctx, c, i, dx, beta);
+
+    if (g == NULL || tp_dtype_size((tp_dtype)g->dtype) > 2)
+        return g;
+    dx[i] = tp_empty(ctx, TP_F32, g->ndim, g->dim);
+    return dx[i];
+}
+
 tp_tensor *tpi_sum_to(tp_ctx *ctx, tp_tensor *dy, const tp_tensor *like)
 {
     bool       on[TP_MAX_DIM] = { false }, any = false;

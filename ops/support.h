@@ -56,6 +56,9 @@ bool        tpi_assign(tp_ctx *ctx, const char *op, tp_tensor *dst, const tp_ten
 bool        tpi_zero(tp_ctx *ctx, const char *op, tp_tensor *x);
 /* g = beta g + src, beta 0 or 1, g of src's shape, maybe a view, of a floating dtype of its own. */
 bool        tpi_add_into(tp_ctx *ctx, const char *op, tp_tensor *g, double beta, tp_tensor *src);
+/* Where a kernel that computes in f32 (f64 for f64) writes the gradient of input i, g = *beta g + ...: tp_grad_into's place, or, where that
+ * has another dtype, a new tensor; dx[i] is set. */
+tp_tensor  *tpi_wide_grad(tp_ctx *ctx, tp_call *c, int i, tp_tensor **dx, double *beta);
 /* dy summed over the axes along which an operand of like's shape was repeated; dy itself when there are none. */
 tp_tensor  *tpi_sum_to(tp_ctx *ctx, tp_tensor *dy, const tp_tensor *like);
 /* Sum over axes into a new tensor of dtype yt. */
@@ -74,6 +77,10 @@ tp_tensor  *tpi_as_rows(tp_ctx *ctx, tp_tensor *x);
 bool        tpi_gemm_into(tp_ctx *ctx, const char *op, tp_tensor *c, tp_tensor *a, tp_tensor *b, double beta);
 /* The last two axes swapped, a view. */
 tp_tensor  *tpi_swapped(tp_ctx *ctx, tp_tensor *x);
+
+/* Checks targets [..] beside rows [.., n] and options; *count gets the number of targets. */
+bool        tpi_loss_inputs(tp_ctx *ctx, const char *op, const tp_tensor *x, tp_tensor *target, int64_t classes, const tp_loss_opts *o,
+                            int64_t *count);
 
 /* What tp_block_diag_add does, but y's memory becomes the result's when nobody else holds it: y must not be read after. */
 tp_tensor  *tpi_block_diag_onto(tp_ctx *ctx, tp_tensor *y, tp_tensor *x, tp_tensor *a);

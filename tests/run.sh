@@ -75,7 +75,7 @@ build() {
     [ ! -f "$folder/build.ninja" ] || again=--reconfigure
     if ! env CC="$compiler" meson setup $again "$folder" "$@" >"$work/out" 2>&1; then
         tail -n 20 "$work/out"
-        if grep -q -i 'openmp' "$work/out"; then
+        if grep -q -i 'openmp.*\(NO\b\|not found\)' "$work/out"; then
             fail "$folder: configure: $compiler has no OpenMP here (for clang: the package libomp-dev of the same version)"
         else
             fail "$folder: configure: $(grep -m 1 ERROR "$work/out" || echo "see above")"

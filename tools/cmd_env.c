@@ -4,10 +4,22 @@
 #include "tools/commands.h"
 
 #if defined(__x86_64__)
-static int has_avx2(void) { return __builtin_cpu_supports("avx2"); }
-static int has_fma(void) { return __builtin_cpu_supports("fma"); }
-static int has_avx512f(void) { return __builtin_cpu_supports("avx512f"); }
-static int has_avx512vl(void) { return __builtin_cpu_supports("avx512vl"); }
+static int has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2");
+}
+static int has_fma(void)
+{
+    return __builtin_cpu_supports("fma");
+}
+static int has_avx512f(void)
+{
+    return __builtin_cpu_supports("avx512f");
+}
+static int has_avx512vl(void)
+{
+    return __builtin_cpu_supports("avx512vl");
+}
 #endif
 
 static const struct {
@@ -49,7 +61,8 @@ static int run(cli *c)
     for (int i = 0; tpi_backends[i] != NULL; i++)
         if (tpi_backends[i]->usable == NULL || tpi_backends[i]->usable())
             printf(" %s", tpi_backends[i]->name);
-    printf("\noneDNN:    %s, bf16 products %s\n", tpi_dnnl_version(), tpi_dnnl_has(TP_BF16) ? "in hardware" : "by conversion to f32");
+    printf("\noneDNN:    %s, bf16 products %s\n", tpi_dnnl_version(),
+           tpi_dnnl_has(TP_BF16) ? "in hardware" : "by conversion to f32");
     return tp_ctx_finish(ctx);
 }
 

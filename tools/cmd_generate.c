@@ -67,10 +67,14 @@ static char *read_prompt(tp_ctx *ctx, const char *arg, size_t *n)
 
 static void generate(tp_ctx *ctx, tp_llama *model, const cli *c, const char *prompt, size_t n)
 {
-    stream           s = { ctx, tp_decoder_new(ctx, tp_llama_tokenizer(model), TP_SKIP_SPECIAL), cli_text(c, "stop"), "" };
-    tp_ids           ids = { 0 }, out = { 0 };
-    tp_generate_opts o = { .max_new = cli_int(c, "max-new"), .temperature = cli_real(c, "temperature"), .top_k = cli_int(c, "top-k"),
-                           .top_p = cli_real(c, "top-p"), .user = &s, .on_token = on_token };
+    stream s = { ctx, tp_decoder_new(ctx, tp_llama_tokenizer(model), TP_SKIP_SPECIAL), cli_text(c, "stop"), "" };
+    tp_ids ids = { 0 }, out = { 0 };
+    tp_generate_opts o = { .max_new = cli_int(c, "max-new"),
+                           .temperature = cli_real(c, "temperature"),
+                           .top_k = cli_int(c, "top-k"),
+                           .top_p = cli_real(c, "top-p"),
+                           .user = &s,
+                           .on_token = on_token };
     const char      *rest;
 
     if (session_prompt(ctx, model, c, prompt, n, &ids) && tp_generate(ctx, model, 1, &ids, &out, &o)) {
@@ -118,7 +122,8 @@ static const cli_option options[] = {
 const cli_command cmd_generate = {
     .name = "generate",
     .summary = "continue a prompt",
-    .manual = "Prints the continuation as it comes.  With a chat template the prompt is the user's turn; --template none goes on from the\n"
+    .manual = "Prints the continuation as it comes.  With a chat template the prompt is the user's turn; --template "
+              "none goes on from the\n"
               "bare text.\n",
     .options = options,
     .model = true,

@@ -29,8 +29,10 @@ static void print_meta(const tp_file *f)
 
 static void print_texts(tp_file *f)
 {
-    static const char *const names[] = { "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-                                         "adapter_config.json", "config/adapter.json", "chat_template", NULL };
+    static const char *const names[] = { "config.json",         "generation_config.json",
+                                         "tokenizer.json",      "tokenizer_config.json",
+                                         "adapter_config.json", "config/adapter.json",
+                                         "chat_template",       NULL };
 
     for (int i = 0; names[i] != NULL; i++) {
         size_t n = 0;
@@ -61,7 +63,8 @@ static void print_tensors(const tp_file *f)
         elements += n;
         bytes += e->bytes;
     }
-    printf("total   %lld tensors, %lld elements, %lld bytes\n", (long long)tp_file_count(f), (long long)elements, (long long)bytes);
+    printf("total   %lld tensors, %lld elements, %lld bytes\n", (long long)tp_file_count(f), (long long)elements,
+           (long long)bytes);
 }
 
 static int run(cli *c)

@@ -5,13 +5,15 @@
 #include <string.h>
 
 /* Scores one line; a line with only "text" is scored from its first token, behind bos, else eos. */
-static bool score_line(tp_ctx *ctx, tp_llama *model, const cli *c, const tpi_json *j, const char *where, tp_lm_score_result *r)
+static bool score_line(tp_ctx *ctx, tp_llama *model, const cli *c, const tpi_json *j, const char *where,
+                       tp_lm_score_result *r)
 {
     const tp_tokenizer *tok = tp_llama_tokenizer(model);
-    const char         *prompt = tpi_json_text(ctx, where, j, "prompt", NULL), *completion = tpi_json_text(ctx, where, j, "completion", NULL);
-    const char         *text = tpi_json_text(ctx, where, j, "text", NULL);
-    tp_ids              front = { 0 }, back = { 0 };
-    bool                ok = false;
+    const char         *prompt = tpi_json_text(ctx, where, j, "prompt", NULL),
+               *completion = tpi_json_text(ctx, where, j, "completion", NULL);
+    const char *text = tpi_json_text(ctx, where, j, "text", NULL);
+    tp_ids      front = { 0 }, back = { 0 };
+    bool        ok = false;
 
     if (prompt != NULL && completion != NULL) {
         ok = session_prompt(ctx, model, c, prompt, strlen(prompt), &front) &&
@@ -49,7 +51,8 @@ static int run(cli *c)
 
         snprintf(where, sizeof where, "%s:%ld", in.name, in.line);
         if (score_line(ctx, model, c, j, where, &r)) {
-            printf("{\"logprob\": %.17g, \"tokens\": %lld, \"greedy\": %s}\n", r.logprob, (long long)r.tokens, r.greedy ? "true" : "false");
+            printf("{\"logprob\": %.17g, \"tokens\": %lld, \"greedy\": %s}\n", r.logprob, (long long)r.tokens,
+                   r.greedy ? "true" : "false");
             fflush(stdout);
         }
         tpi_json_free(j);
@@ -66,8 +69,10 @@ static const cli_option options[] = {
 const cli_command cmd_score = {
     .name = "score",
     .summary = "log probability of given completions",
-    .manual = "For each line of --data one JSON line {\"logprob\", \"tokens\", \"greedy\"}: the sum of the natural logarithms of the\n"
-              "probabilities of the completion's tokens, their number, and whether each was the likeliest.  No eos is added.  A line\n"
+    .manual = "For each line of --data one JSON line {\"logprob\", \"tokens\", \"greedy\"}: the sum of the natural "
+              "logarithms of the\n"
+              "probabilities of the completion's tokens, their number, and whether each was the likeliest.  No eos is "
+              "added.  A line\n"
               "with only \"text\" is scored from its first token, with bos, else eos, in front.\n",
     .options = options,
     .model = true,

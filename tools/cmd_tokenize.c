@@ -87,7 +87,8 @@ static const cli_option options[] = {
 const cli_command cmd_tokenize = {
     .name = "tokenize",
     .summary = "lines of standard input to JSON lists of ids, or back",
-    .manual = "A line ends at a newline alone.  Special tokens written in the text are parsed, and what the tokenizer adds (bos) is added,\n"
+    .manual = "A line ends at a newline alone.  Special tokens written in the text are parsed, and what the tokenizer "
+              "adds (bos) is added,\n"
               "as Hugging Face's tokenizers do.\n",
     .options = options,
     .model = true,

@@ -65,7 +65,8 @@ tpi_json *lines_json(tp_ctx *ctx, lines *l)
         return tp_fail(ctx, err.code, "%s:%ld:%d: %s", l->name, l->line, err.column, err.text);
     if (tpi_json_is(j) == TPI_JSON_OBJECT)
         return j;
-    tp_fail(ctx, TP_EFORMAT, "%s:%ld:1: a JSON %s, expected an object", l->name, l->line, tpi_json_kind_name(tpi_json_is(j)));
+    tp_fail(ctx, TP_EFORMAT, "%s:%ld:1: a JSON %s, expected an object", l->name, l->line,
+            tpi_json_kind_name(tpi_json_is(j)));
     tpi_json_free(j);
     return NULL;
 }

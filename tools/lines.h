@@ -7,10 +7,10 @@
 #include <stdio.h>
 
 typedef struct {
-    FILE  *f;
-    char  *text; /* of the newest line, without its newline, a NUL behind */
-    size_t n, cap;
-    long   line; /* its number, from 1 */
+    FILE       *f;
+    char       *text; /* of the newest line, without its newline, a NUL behind */
+    size_t      n, cap;
+    long        line; /* its number, from 1 */
     const char *name;
 } lines;
 
@@ -18,9 +18,10 @@ typedef struct {
 bool lines_open(tp_ctx *ctx, lines *l, const char *path);
 /* The next line (ends at \n alone); false at the end or after a failure. */
 bool lines_next(tp_ctx *ctx, lines *l);
-/* The next line that is not blank, parsed as a JSON object; NULL at the end or after a failure.  The caller frees it. */
+/* The next line that is not blank, parsed as a JSON object; NULL at the end or after a failure.  The caller frees it.
+ */
 tpi_json *lines_json(tp_ctx *ctx, lines *l);
-void lines_close(lines *l);
+void      lines_close(lines *l);
 
 /* s as a JSON text, with its quotes. */
 void print_json_text(FILE *f, const char *s, size_t n);

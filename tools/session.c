@@ -15,7 +15,7 @@ static void on_message(void *user, tp_level level, const char *text)
 tp_ctx *session_ctx(const cli *c)
 {
     const char *device = cli_text(c, "device");
-    tp_ctx     *ctx = tp_ctx_new(strcmp(device, "ref") == 0 ? TP_REF : strcmp(device, "cuda") == 0 ? TP_CUDA : TP_CPU, 0);
+    tp_ctx *ctx = tp_ctx_new(strcmp(device, "ref") == 0 ? TP_REF : strcmp(device, "cuda") == 0 ? TP_CUDA : TP_CPU, 0);
 
     if (!cli_flag(c, "quiet"))
         tp_on_message(ctx, on_message, NULL);
@@ -45,7 +45,8 @@ void session_adapter(tp_ctx *ctx, tp_llama *model, const cli *c, bool frozen)
     snprintf(inside, sizeof inside, "%s/adapter.h5", path);
     if (stat(inside, &st) == 0) /* a run folder */
         path = inside;
-    tp_adapter_load(ctx, tp_llama_root(model), path, &(tp_adapter_load_opts){ .any_base = cli_flag(c, "any-base"), .frozen = frozen });
+    tp_adapter_load(ctx, tp_llama_root(model), path,
+                    &(tp_adapter_load_opts){ .any_base = cli_flag(c, "any-base"), .frozen = frozen });
 }
 
 int session_end(tp_ctx *ctx, tp_llama *model)

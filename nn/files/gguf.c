@@ -5,7 +5,6 @@
 
 #include "nn/files/filetable.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_PAIRS = 100000, MAX_COUNT = 1 << 30, MAX_ALIGNMENT = 1 << 20, FIRST_LOAD = 1 << 16 };
@@ -55,10 +54,14 @@ static bool take(cursor *c, void *p, size_t n)
 /* Passes over a string. */
 static bool skip_string(cursor *c)
 {
-    uint64_t n;
+    uint64_t n = 0;
 
-    if (!take(c, &n, 8) || n > MAX_COUNT || !need(c, n))
-        return tp_ok(c->f->ctx) ? tpi_file_bad(c->f, "a string of %llu bytes", (unsigned long long)n) : false;
+    if (!take(c, &n, 8))
+        return false;
+    if (n > MAX_COUNT)
+        return tpi_file_bad(c->f, "byte %lld: a string of %llu bytes", (long long)c->at - 8, (unsigned long long)n);
+    if (!need(c, n))
+        return false;
     c->at += (size_t)n;
     return true;
 }
@@ -277,7 +280,7 @@ static bool list_meta(tp_file *f)
 
 static bool read_counts(cursor *c, uint64_t *tensors, uint64_t *pairs)
 {
-    uint32_t magic, version;
+    uint32_t magic = 0, version = 0;
 
     if (!take(c, &magic, 4) || !take(c, &version, 4))
         return false;
@@ -298,7 +301,7 @@ static bool read_counts(cursor *c, uint64_t *tensors, uint64_t *pairs)
 bool tpi_gguf_list(tp_file *f)
 {
     cursor   c = { .f = f, .size = (size_t)f->part[0].size };
-    uint64_t tensors, pairs, i;
+    uint64_t tensors = 0, pairs = 0, i;
 
     f->gguf = c.g = tpi_alloc(f->ctx, 1, sizeof *f->gguf);
     if (!f->gguf || !read_counts(&c, &tensors, &pairs))
@@ -310,7 +313,7 @@ bool tpi_gguf_list(tp_file *f)
         return false;
     f->gguf->arch = tpi_gguf_text(f, "general.architecture");
     if (!f->gguf->arch)
-        return tp_ok(f->ctx) ? tpi_file_bad(f, "there is no key general.architecture") : false;
+        return tpi_file_bad(f, "there is no text at key general.architecture");
     return read_infos(&c, tensors) && list_meta(f) && tpi_gguf_add_texts(f);
 }
 

@@ -80,14 +80,9 @@ static const char *after_layer(const char *name, const char **layer, int *digits
     return *digits > 0 && *digits < 10 && *p == '.' ? p + 1 : NULL;
 }
 
-static const char *keep_format(tp_file *f, char *made)
-{
-    return tpi_file_own(f, made);
-}
-
 const char *tpi_gguf_hf_name(tp_file *f, const char *name, int64_t *heads)
 {
-    const char *layer, *rest = after_layer(name, &layer, (int[1]){ 0 });
+    const char *layer, *rest;
     int         digits = 0;
     size_t      i;
 
@@ -108,7 +103,7 @@ const char *tpi_gguf_hf_name(tp_file *f, const char *name, int64_t *heads)
             tpi_file_bad(f, "%s.attention.head_count is missing or differs between layers", f->gguf->arch);
             return NULL;
         }
-        return keep_format(f, tpi_format(f->ctx, "model.layers.%.*s.%s%s", digits, layer, in_layer[i].hf, rest + n));
+        return tpi_file_own(f, tpi_format(f->ctx, "model.layers.%.*s.%s%s", digits, layer, in_layer[i].hf, rest + n));
     }
     return name;
 }

@@ -26,6 +26,10 @@ typedef void (*tpi_span_fn)(const void *args, const int64_t *at, int64_t n);
 /* fn over all elements of the walk. */
 void CPU(walk)(const tpi_run *r, const tpi_nd *nd, int operands, tpi_span_fn fn, const void *args);
 
+/* A walk cut into items: pieces of at most TPI_PIECE elements of a row.  fn over the items [begin, end), on the calling thread. */
+int64_t CPU(walk_items)(const tpi_nd *nd);
+void    CPU(walk_some)(const tpi_nd *nd, int operands, int64_t begin, int64_t end, tpi_span_fn fn, const void *args);
+
 static inline int64_t tpi_numel(const tpi_nd *nd)
 {
     int64_t n = 1;

@@ -57,7 +57,8 @@ CONTROL = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<repo_name>", "<repon
            "<issue_comment>", "<issue_closed>", "<jupyter_start>", "<jupyter_text>", "<jupyter_code>", "<jupyter_output>", "<jupyter_script>",
            "<empty_output>", "<|im_start", "|im_end|>", "<|im_end|", "<|IM_END|>", "< |im_end|>", "<s>", "</s>", "[INST]", "<|eot_id|>", "<|im_<|im_start|>start|>"]
 
-CONTRACTIONS = ["don't", "I'll", "we've", "they're", "she'd", "it's", "I'm", "DON'T", "I'LL", "'s", "''s", "'S", "'tis", "o'clock", "rock'n'roll", "’s", "it’s", "'ve'll"]
+CONTRACTIONS = ["don't", "I'll", "we've", "they're", "she'd", "it's", "I'm", "DON'T", "I'LL", "'s", "''s", "'S", "'tis", "o'clock",
+                "rock'n'roll", "’s", "it’s", "'ve'll"]
 
 
 def prose(data):
@@ -102,7 +103,8 @@ def emoji(rng):
 def spaces(rng):
     yield ""
     for space in SPACES:
-        yield from (space, space * 2, space * 5, f"a{space}b", f"{space}a", f"a{space}", f"a {space}b", f"a{space} b", f"1{space}2", f"!{space}!", f"a\x00{space}")
+        yield from (space, space * 2, space * 5, f"a{space}b", f"{space}a", f"a{space}", f"a {space}b", f"a{space} b")
+        yield from (f"1{space}2", f"!{space}!", f"a\x00{space}")
     words = ["a", "The", "x1", "12", ".", "\"", "é", "的", "'s", "_", "🙂"]
     for _ in range(2000):
         yield "".join(rng.choice(SPACES if rng.random() < 0.5 else words) for _ in range(rng.randint(2, 16)))

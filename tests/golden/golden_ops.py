@@ -128,8 +128,8 @@ def prod(x, axes, keepdim):
 
 def elementwise():
     pairs = [((2, 3), (2, 3)), ((2, 1, 3), (5, 1)), ((4,), ())]
-    for (name, f), (a, b) in itertools.product(dict(add=torch.add, sub=torch.sub, mul=torch.mul, maximum=torch.maximum, minimum=torch.minimum).items(), pairs):
-        yield case(name, f, normal(*a), normal(*b))
+    for name, (a, b) in itertools.product(("add", "sub", "mul", "maximum", "minimum"), pairs):
+        yield case(name, getattr(torch, name), normal(*a), normal(*b))
     for a, b in pairs:
         yield case("div", torch.div, normal(*a), positive(*b))
         yield case("pow", torch.pow, positive(*a), normal(*b))
@@ -141,8 +141,8 @@ def elementwise():
 
 def unary():
     gelu_tanh = lambda x: F.gelu(x, approximate="tanh")
-    on_all = dict(neg=torch.neg, abs=torch.abs, square=torch.square, exp=torch.exp, expm1=torch.expm1, sin=torch.sin, cos=torch.cos, tanh=torch.tanh, sigmoid=torch.sigmoid,
-                  erf=torch.erf, relu=torch.relu, gelu=F.gelu, gelu_tanh=gelu_tanh, silu=F.silu, softplus=F.softplus, mish=F.mish, hardswish=F.hardswish)
+    on_all = {name: getattr(torch, name) for name in "neg abs square exp expm1 sin cos tanh sigmoid erf relu".split()}
+    on_all |= {name: getattr(F, name) for name in "gelu silu softplus mish hardswish".split()} | {"gelu_tanh": gelu_tanh}
     for name, f in on_all.items():
         yield case(name, f, torch.cat([normal(6) * 2, torch.tensor([0.0, 1.0, -1.0, 8.0, -8.0], dtype=torch.float64)]))
     for name, f in dict(log=torch.log, log1p=torch.log1p, sqrt=torch.sqrt, rsqrt=torch.rsqrt, recip=torch.reciprocal).items():
@@ -166,7 +166,8 @@ def reductions():
     yield case("prod", prod, torch.tensor([[0.0, 2.0, 3.0], [0.0, 0.0, 3.0], [1.5, -2.0, 4.0]], dtype=torch.float64), axes=[1], keepdim=True)
     for name, f in dict(var=torch.var, std=torch.std).items():
         for correction in (0, 1):
-            yield case(name, lambda x, axes, correction, keepdim: f(x, axes, correction=correction, keepdim=keepdim), normal(3, 5), axes=[1], correction=correction, keepdim=False)
+            spread = lambda x, axes, correction, keepdim: f(x, axes, correction=correction, keepdim=keepdim)
+            yield case(name, spread, normal(3, 5), axes=[1], correction=correction, keepdim=False)
     yield case("cumsum", lambda x, axis: x.cumsum(axis), normal(2, 4, 3), axis=1)
 
 
@@ -177,7 +178,8 @@ def layout():
     yield case("slice", lambda x, axis, start, stop, step: x[:, start:stop:step], normal(2, 9), axis=1, start=-8, stop=8, step=3)
     yield case("concat", lambda a, b, c, axis: torch.cat([a, b, c], axis), normal(2, 1), normal(2, 3), normal(2, 2), axis=1)
     yield case("stack", lambda a, b, axis: torch.stack([a, b], axis), normal(2, 3), normal(2, 3), axis=1)
-    yield case("pad", lambda x, before, after, value: F.pad(x, (before[1], after[1], before[0], after[0]), value=value), normal(2, 3), before=[1, 0], after=[0, 2], value=0.5)
+    pad = lambda x, before, after, value: F.pad(x, (before[1], after[1], before[0], after[0]), value=value)
+    yield case("pad", pad, normal(2, 3), before=[1, 0], after=[0, 2], value=0.5)
     yield case("gather", lambda x, ids, axis: x.gather(axis, ids.long()), normal(3, 4), integers(0, 4, 3, 6), axis=1)
     yield case("index_select", lambda x, ids, axis: x.index_select(axis, ids), normal(2, 4, 2), integers(0, 4, 5), axis=1)
     yield case("embed", lambda w, ids: F.embedding(ids, w), normal(5, 3), integers(0, 5, 2, 4))
@@ -206,7 +208,8 @@ def losses():
     yield case("linear_cross_entropy", linear_cross_entropy, normal(6, 4), normal(7, 4), target, smoothing=0.0)
     reduction = lambda f: lambda x, t, sum: f(x, t, reduction="sum" if sum else "mean")
     yield case("mse", reduction(F.mse_loss), normal(2, 3), normal(2, 3), sum=False)
-    yield case("bce_with_logits", reduction(F.binary_cross_entropy_with_logits), normal(2, 3), normal(2, 3).sigmoid().mul(64).round().div(64), sum=True)
+    share = normal(2, 3).sigmoid().mul(64).round().div(64)
+    yield case("bce_with_logits", reduction(F.binary_cross_entropy_with_logits), normal(2, 3), share, sum=True)
 
 
 def network():

@@ -109,7 +109,7 @@ def by_tapir(options, case, folder):
     if case["method"] == "diablo":
         words += ["--blocks", case["blocks"]]
     if case["method"] == "lora":
-        words += ["--rank", RANK, "--alpha", ALPHA, "--adapter", adapter(options, folder), "--any-base"]
+        words += ["--rank", RANK, "--alpha", ALPHA, "--adapter", adapter(options, folder)]
     oracle.run_tapir(options, "finetune", *words, *options.more)
     return [row for row in oracle.read_jsonl(os.path.join(out, "log.jsonl")) if "grad_norm" in row]
 
@@ -122,11 +122,13 @@ def compare(name, want, log, tolerance):
     norms = [off(row["grad_norm"], w) for row, w in zip(log, want["grad_norm"])]
     tokens = [row["target_tokens"] for row in log] == want["target_tokens"]
     ok = tokens and all(d <= tolerance for d in losses + norms)  # a NaN is not <=
-    print(f"{name}: loss {want['loss'][0]:.4f} to {want['loss'][-1]:.4f}; largest relative difference of a loss {max(losses):.1e}, of a gradient norm "
-          f"{max(norms):.1e} (allowed {tolerance:g}); target tokens {'equal' if tokens else 'DIFFERENT'}: {'ok' if ok else 'WRONG'}")
+    print(f"{name}: loss {want['loss'][0]:.4f} to {want['loss'][-1]:.4f}; largest relative difference of a loss {max(losses):.1e}, "
+          f"of a gradient norm {max(norms):.1e} (allowed {tolerance:g}); target tokens {'equal' if tokens else 'DIFFERENT'}: "
+          f"{'ok' if ok else 'WRONG'}")
     if not ok:
         for i, (row, a, b) in enumerate(zip(log, losses, norms)):
-            print(f"  step {i + 1:2}: loss {row['loss']:.6f} / {want['loss'][i]:.6f} ({a:.1e}), norm {row['grad_norm']:.6f} / {want['grad_norm'][i]:.6f} ({b:.1e})")
+            print(f"  step {i + 1:2}: loss {row['loss']:.6f} / {want['loss'][i]:.6f} ({a:.1e}), "
+                  f"norm {row['grad_norm']:.6f} / {want['grad_norm'][i]:.6f} ({b:.1e})")
     return ok
 
 

@@ -58,10 +58,11 @@ def with_lora(torch, peft, numpy, model, rank, alpha, targets=TARGETS):
 
 
 def write_adapter(h5py, numpy, path, start, rank, alpha, targets):
-    """An adapter.h5 with `start` of with_lora, in Tapir's schema. It names no base, so tapir needs --any-base."""
-    config = dict(method="lora", rank=rank, alpha=alpha, dropout=0.0, targets=targets)
+    """An adapter.h5 with `start` of with_lora, in Tapir's schema. It names no base, so it fits any with these layers."""
+    config = dict(method="lora", options=dict(rank=rank, alpha=alpha, dropout=0.0), targets=targets)
     with h5py.File(path, "w", libver=("v110", "v110")) as f:
-        for name, value in (("tapir_format", "tapir-checkpoint"), ("tapir_requires", ""), ("tapir_writer", "parity_train.py"), ("tapir_kind", "adapter")):
+        texts = dict(tapir_format="tapir-checkpoint", tapir_requires="", tapir_writer="parity_train.py", tapir_kind="adapter")
+        for name, value in texts.items():
             f.attrs[name] = numpy.bytes_(value.encode() + b"\0")
         f.attrs["tapir_format_major"], f.attrs["tapir_format_minor"] = numpy.uint32(1), numpy.uint32(0)
         f["config/adapter.json"] = numpy.frombuffer(json.dumps(config).encode(), numpy.uint8)
