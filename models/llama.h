@@ -47,7 +47,7 @@ typedef struct tp_lm_batch {
     tp_tensor *range;  /* i32 [B, S, 2]: the keys that a place may see, first and one beyond; NULL: all up to itself */
     int64_t    tokens; /* without padding */
     int64_t    target_tokens; /* places with a target */
-    int64_t    first_sample;  /* number of the first line in it, from 0 in the shuffled order; for messages */
+    int64_t    first_sample;  /* number of the first sample in it, from 0 in the order of the file; for messages */
     int64_t    samples;
     int64_t    line; /* of the file, of the first sample; for messages */
 } tp_lm_batch;
