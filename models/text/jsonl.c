@@ -71,7 +71,8 @@ static const char *next_line(tp_ctx *ctx, tpi_jsonl *j, size_t *n)
         return NULL;
     j->line++;
     if (seen > TPI_LINE_MAX)
-        return tp_fail(ctx, TP_EFORMAT, "%s:%lld:1: the line has more than %d MiB", j->path, (long long)j->line, TPI_LINE_MAX >> 20);
+        return tp_fail(ctx, TP_EFORMAT, "%s:%lld:1: the line has more than %d MiB", j->path, (long long)j->line,
+                       TPI_LINE_MAX >> 20);
     s = j->buf + j->begin;
     j->begin += seen + (stop != NULL);
     *n = seen;
