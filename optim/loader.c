@@ -40,8 +40,7 @@ struct tp_loader {
     bool      running;
 };
 
-/* ---- the producer
-   ------------------------------------------------------------------------------------------------------- */
+/* ---- the producer ------------------------------------------------------------------------------------------------ */
 
 static bool refuse(item *it, tp_code code, const char *why, tp_loader_place p, int64_t n)
 {
@@ -120,8 +119,7 @@ static void *run(void *user)
     return NULL;
 }
 
-/* ---- starting and stopping
-   ------------------------------------------------------------------------------------------------ */
+/* ---- starting and stopping --------------------------------------------------------------------------------------- */
 
 /* A machine that gives no thread gets its batches all the same, made when they are asked for. */
 static void start(tp_loader *l)
@@ -212,8 +210,7 @@ void tp_loader_free(tp_loader *l)
     tpi_free(l);
 }
 
-/* ---- the consumer
-   --------------------------------------------------------------------------------------------------------- */
+/* ---- the consumer ------------------------------------------------------------------------------------------------ */
 
 static item take(tp_loader *l)
 {
