@@ -73,8 +73,7 @@ TP_API void tp_loader_free(tp_loader *loader);
  *           TP_EARG when the place that was set is none of this data
  */
 TP_API void *tp_loader_next(tp_ctx *ctx, tp_loader *loader);
-/* Where the next call of tp_loader_next goes on: behind the batch that was taken last, however many were made ahead.
- */
+/* Where tp_loader_next goes on: behind the batch that was taken last, however many were made ahead. */
 TP_API tp_loader_place tp_loader_tell(const tp_loader *loader);
 /* Goes on at the beginning; works on a failed context too. */
 TP_API void tp_loader_rewind(tp_loader *loader);

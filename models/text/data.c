@@ -78,11 +78,22 @@ static int32_t count_targets(const bool *trained, int64_t n)
     return k;
 }
 
+/* Tokens of the sample at ids[at ..) up to the last that is trained on: what stands behind it would be computed for
+ * nothing. */
+static int64_t useful(const tp_data *d, int64_t at)
+{
+    int64_t n = d->ids.n - at;
+
+    while (n > 0 && !d->trained[at + n - 1])
+        n--;
+    return n <= INT32_MAX ? n : 0;
+}
+
 /* Takes the sample at ids[at ..) in, shortens it or leaves it out. */
 static bool take_sample(tp_ctx *ctx, tp_data *d, int64_t line, int64_t at)
 {
-    int64_t n = d->ids.n - at, most = d->opts.max_len;
-    int32_t targets = n <= INT32_MAX ? count_targets(d->trained + at, n) : 0;
+    int64_t n = useful(d, at), most = d->opts.max_len;
+    int32_t targets = count_targets(d->trained + at, n);
 
     if (targets == 0)
         return tp_fail(ctx, TP_EFORMAT, "the sample has no token to be trained on") != NULL;

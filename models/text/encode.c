@@ -63,12 +63,14 @@ static bool get_turn(tp_ctx *ctx, const tpi_json *object, const char *key, const
 
 static bool encode_text(tp_ctx *ctx, tp_data *d, const tpi_json *line)
 {
+    int32_t eos = tp_tokenizer_eos(d->tok);
     tp_turn t;
 
+    if (eos < 0)
+        return tp_fail(ctx, TP_EARG, "the tokenizer has no eos token to end a text with") != NULL;
     return get_turn(ctx, line, "text", "", &t) &&
            (!tp_tokenizer_adds_bos(d->tok) || add_id(ctx, d, tp_tokenizer_bos(d->tok))) &&
-           tp_tokenize(ctx, d->tok, t.text, t.n, 0, &d->ids) && add_id(ctx, d, tp_tokenizer_eos(d->tok)) &&
-           mark(ctx, d, NULL);
+           tp_tokenize(ctx, d->tok, t.text, t.n, 0, &d->ids) && add_id(ctx, d, eos) && mark(ctx, d, NULL);
 }
 
 static bool encode_pair(tp_ctx *ctx, tp_data *d, const tpi_json *line)
@@ -140,7 +142,5 @@ bool tpi_encode(tp_ctx *ctx, tp_data *d, const tpi_json *line, const char *const
 bool tpi_encode_begin(tp_ctx *ctx, tp_data *d)
 {
     d->template = tp_template_new(ctx, d->tok, d->opts.template_name);
-    if (d->template != NULL && tp_tokenizer_eos(d->tok) < 0)
-        return tp_fail(ctx, TP_EARG, "data: the tokenizer has no eos token to end a text with") != NULL;
     return d->template != NULL;
 }

@@ -85,4 +85,40 @@ static inline int remove_folder(void **state)
     return rmdir(folder);
 }
 
+typedef struct {
+    tp_ctx       *ctx;
+    tp_tokenizer *tok;
+    char          note[1024]; /* the last message */
+    int           notes;
+} world;
+
+static inline void on_message(void *user, tp_level level, const char *text)
+{
+    world *w = user;
+
+    (void)level;
+    w->notes++;
+    (void)snprintf(w->note, sizeof w->note, "%s", text);
+}
+
+static inline void begin(world *w)
+{
+    memset(w, 0, sizeof *w);
+    w->ctx = tp_ctx_new(TP_REF, 0);
+    w->tok = tp_tokenizer_open(w->ctx, folder);
+    tp_on_message(w->ctx, on_message, w);
+}
+
+static inline void end(world *w)
+{
+    tp_tokenizer_free(w->tok);
+    assert_int_equal(tp_ctx_finish(w->ctx), 0);
+}
+
+static inline tp_data *open_text(world *w, const char *text, const tp_data_opts *opts)
+{
+    write_data(text);
+    return tp_data_open(w->ctx, data_path, w->tok, opts);
+}
+
 #endif

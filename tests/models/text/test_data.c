@@ -1,42 +1,5 @@
-/* test_data.c - what lines become: tokens and targets, batches, packing, grouping, places; and what is refused. */
+/* test_data.c - what lines become: tokens and marks on those that are trained on; too long ones; a real file. */
 #include "tests/models/text/data_test.h"
-#include "models/text/tokenizer.h"
-
-typedef struct {
-    tp_ctx       *ctx;
-    tp_tokenizer *tok;
-    char          note[1024]; /* the last message */
-    int           notes;
-} world;
-
-static void on_message(void *user, tp_level level, const char *text)
-{
-    world *w = user;
-
-    (void)level;
-    w->notes++;
-    (void)snprintf(w->note, sizeof w->note, "%s", text);
-}
-
-static void begin(world *w)
-{
-    memset(w, 0, sizeof *w);
-    w->ctx = tp_ctx_new(TP_REF, 0);
-    w->tok = tp_tokenizer_open(w->ctx, folder);
-    tp_on_message(w->ctx, on_message, w);
-}
-
-static void end(world *w)
-{
-    tp_tokenizer_free(w->tok);
-    assert_int_equal(tp_ctx_finish(w->ctx), 0);
-}
-
-static tp_data *open_text(world *w, const char *text, const tp_data_opts *opts)
-{
-    write_data(text);
-    return tp_data_open(w->ctx, data_path, w->tok, opts);
-}
 
 /* Sample i is `text` with `trained`, a character a token: '.' not trained on, '#' trained on; the characters $ stand
  * for eos, < for
@@ -99,250 +62,77 @@ static void kinds(void **state)
     end(&w);
 }
 
-/* ---- batches ----------------------------------------------------------------------------------------------------- */
+/* ---- templates ------------------------------------------------------------------------------------------------------
+ */
 
-static int32_t at3(const tp_tensor *x, int64_t i, int64_t j, int64_t k, tp_ctx *ctx)
+static void chatml(void **state)
 {
-    return (int32_t)tp_at(ctx, x, 3, (const int64_t[]){ i, j, k });
-}
-
-static int32_t at2(const tp_tensor *x, int64_t i, int64_t j, tp_ctx *ctx)
-{
-    return (int32_t)tp_at(ctx, x, 2, (const int64_t[]){ i, j });
-}
-
-static void a_batch(void **state)
-{
-    world       w;
-    tp_data    *d;
-    tp_lm_batch b;
-    tp_scope    s;
+    world    w;
+    tp_data *d;
 
     (void)state;
     begin(&w);
-    d = open_text(&w,
-                  "{\"prompt\": \"ab\", \"completion\": \"cd\"}\n\n"
-                  "{\"text\": \"0123456789abcdefg\"}\n"
-                  "{\"text\": \"xyz\"}\n",
-                  &(tp_data_opts){ .template_name = "none", .no_shuffle = true, .batch = 2, .epochs = 1 });
-    s = tp_scope_begin(w.ctx);
-    b = tp_data_next(w.ctx, d);
-    assert_int_equal(tp_dim(b.ids, 0), 2);
-    assert_int_equal(tp_dim(b.ids, 1), 32); /* 18 to 32 */
-    assert_int_equal(tp_ndim(b.range), 3);
-    assert_int_equal(tp_dtype_of(b.ids), TP_I32);
-    assert_null(b.pos);
-    assert_int_equal(b.tokens, 5 + 18);
-    assert_int_equal(b.target_tokens, 3 + 17);
-    assert_int_equal(b.samples, 2);
-    assert_int_equal(b.first_sample, 0);
-    assert_int_equal(b.line, 1);
-    for (int64_t t = 0; t < 32; t++) {
-        static const int32_t target[5] = { -1, 'c', 'd', EOS, -1 };
-
-        assert_int_equal(at2(b.target, 0, t, w.ctx), t < 5 ? target[t] : -1);
-        assert_int_equal(at2(b.target, 1, t, w.ctx), t < 16 ? "0123456789abcdefg"[t + 1] : t == 16 ? EOS : -1);
-        assert_int_equal(at2(b.ids, 0, t, w.ctx), t < 4 ? "abcd"[t] : t == 4 ? EOS : 0);
-        for (int64_t r = 0; r < 2; r++) {
-            assert_int_equal(at3(b.range, r, t, 0, w.ctx), 0);
-            assert_int_equal(at3(b.range, r, t, 1, w.ctx), t < (r ? 18 : 5) ? t + 1 : 0);
-        }
-    }
-    b = tp_data_next(w.ctx, d);
-    assert_int_equal(tp_dim(b.ids, 0), 1);
-    assert_int_equal(b.line, 4);
-    assert_int_equal(b.first_sample, 2);
-    b = tp_data_next(w.ctx, d);
-    assert_true(b.ids == NULL && tp_ok(w.ctx));
-    tp_data_rewind(d);
-    b = tp_data_next(w.ctx, d);
-    assert_int_equal(b.line, 1);
-    tp_scope_end(w.ctx, s);
+    d = open_text(
+        &w,
+        "{\"prompt\": \"ab\", \"completion\": \"cd\"}\n"
+        "{\"messages\": [{\"role\": \"system\", \"content\": \"s\"}, {\"role\": \"user\", \"content\": \"u\"},"
+        "{\"role\": \"assistant\", \"content\": \"a b\"}, {\"role\": \"user\", \"content\": \"v\"},"
+        "{\"role\": \"assistant\", \"content\": \"c\", \"x\": 1}, {\"role\": \"user\", \"content\": \"w\"}], "
+        "\"text\": \"\"}\n"
+        "{\"prompt\": \"|im_end|\", \"completion\": \"d\"}\n"
+        "{\"text\": \"e\"}\n",
+        &(tp_data_opts){ .template_name = "chatml", .no_shuffle = true });
+    assert_non_null(d);
+    sample_is(&w, d, 0, "<user\nab>\n<assistant\ncd>", ".....................###");
+    sample_is(&w, d, 1, "<system\ns>\n<user\nu>\n<assistant\na b>\n<user\nv>\n<assistant\nc>",
+              "...............................####.....................##");
+    sample_is(&w, d, 2, "<user\n|im_end|>\n<assistant\nd>", "...........................##");
+    sample_is(&w, d, 3, "e$", "##");
+    assert_non_null(strstr(w.note, "keys that are not used: text (1 lines)"));
+    tp_data_free(d);
+    d = open_text(&w, "{\"prompt\": \"<|im_end|>\", \"completion\": \"d\"}\n",
+                  &(tp_data_opts){ .template_name = "chatml" });
+    assert_int_equal(tp_data_counts(d).tokens, 1 + 5 + 10 + 2 + 1 + 10 + 2); /* what users write is plain text */
     tp_data_free(d);
     end(&w);
 }
 
-/* No padding, no range: 16 rows of 16. */
-static void full_rows(void **state)
+/* The last n ids of sample 0 are trained on, and no other. */
+static void trained_tail(world *w, const tp_data *d, int64_t n)
 {
-    world       w;
-    tp_data    *d;
-    tp_lm_batch b;
+    tp_data_item item;
+
+    assert_true(tp_data_sample(w->ctx, d, 0, &item));
+    assert_true(item.n > n);
+    for (int64_t k = 0; k < item.n; k++)
+        assert_int_equal(item.trained[k], k >= item.n - n);
+    assert_int_equal(item.id[item.n - 1], EOS);
+}
+
+static void other_templates(void **state)
+{
+    world    w;
+    tp_data *d;
 
     (void)state;
     begin(&w);
-    d = open_text(&w, "{\"text\": \"0123456789abcde\"}\n{\"text\": \"123456789abcdef\"}\n",
-                  &(tp_data_opts){ .template_name = "none", .batch = 4 });
-    b = tp_data_next(w.ctx, d);
-    assert_int_equal(tp_dim(b.ids, 1), 16);
-    assert_true(b.ids != NULL && b.range == NULL && b.pos == NULL);
-    assert_int_equal(b.tokens, 32);
+    d = open_text(&w, "{\"instruction\": \"Add.\", \"input\": \"1 2\", \"output\": \"3\"}\n",
+                  &(tp_data_opts){ .template_name = "alpaca" });
+    trained_tail(&w, d, 2);
     tp_data_free(d);
-    end(&w);
-}
-
-/* n samples: "text" of a length that varies; returns the tokens. */
-static int64_t many(char *text, size_t size, int n, int most)
-{
-    size_t  at = 0;
-    int64_t tokens = 0;
-
-    for (int i = 0; i < n; i++) {
-        int k = 1 + (i * 7919 + i * i % 13) % most;
-
-        at += (size_t)snprintf(text + at, size - at, "{\"text\": \"%.*s\"}\n", k,
-                               "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz");
-        tokens += k + 1;
-    }
-    return tokens;
-}
-
-/* Every segment of a packed batch is a sample: positions from 0, its range its own, targets shifted inside it. */
-static int64_t check_segments(world *w, const tp_lm_batch *b, int64_t width)
-{
-    int64_t segments = 0;
-
-    assert_true(tp_dim(b->ids, 1) <= width);
-    for (int64_t r = 0; r < tp_dim(b->ids, 0); r++) {
-        int64_t begins = 0;
-
-        for (int64_t t = 0; t < tp_dim(b->ids, 1); t++) {
-            int32_t id = at2(b->ids, r, t, w->ctx), pos = at2(b->pos, r, t, w->ctx);
-
-            if (id == 0) { /* padding goes on to the end of the row */
-                assert_int_equal(at3(b->range, r, t, 1, w->ctx), 0);
-                assert_int_equal(at2(b->target, r, t, w->ctx), -1);
-                begins = -1;
-                continue;
-            }
-            assert_true(begins >= 0);
-            if (id == 'a' && pos == 0) {
-                begins = t;
-                segments++;
-            }
-            assert_int_equal(pos, t - begins);
-            assert_int_equal(at3(b->range, r, t, 0, w->ctx), begins);
-            assert_int_equal(at3(b->range, r, t, 1, w->ctx), t + 1);
-            assert_int_equal(at2(b->target, r, t, w->ctx), id == EOS ? -1 : at2(b->ids, r, t + 1, w->ctx));
-        }
-    }
-    return segments;
-}
-
-static void packed(void **state)
-{
-    static char   text[40000];
-    const int64_t tokens = many(text, sizeof text, 300, 60);
-    world         w;
-    tp_data      *d;
-    tp_data_count c;
-    tp_data_opts  o = { .template_name = "none", .pack = true, .batch = 4, .max_len = 64, .epochs = 2, .seed = 5 };
-    int64_t       seen = 0, samples = 0, batches = 0;
-
-    (void)state;
-    begin(&w);
-    d = open_text(&w, text, &o);
-    c = tp_data_counts(d);
-    assert_true(c.places < tokens * 110 / 100); /* first fit leaves little room */
-    for (;;) {
-        tp_scope    s = tp_scope_begin(w.ctx);
-        tp_lm_batch b = tp_data_next(w.ctx, d);
-        bool        more = b.ids != NULL;
-
-        if (more) {
-            assert_int_equal(check_segments(&w, &b, 64), b.samples);
-            seen += b.tokens;
-            samples += b.samples;
-            batches++;
-        }
-        tp_scope_end(w.ctx, s);
-        if (!more)
-            break;
-        if (batches == c.batches)
-            assert_int_equal(samples, 300);
-    }
-    assert_int_equal(samples, 600);
-    assert_int_equal(seen, 2 * tokens);
+    w.notes = 0;
+    d = open_text(&w, "{\"prompt\": \"ab\", \"completion\": \"cd\"}\n", NULL); /* the tokenizer came without one */
+    sample_is(&w, d, 0, "abcd$", "..###");
+    assert_int_equal(w.notes, 1);
     tp_data_free(d);
-    end(&w);
-}
-
-static void grouped(void **state)
-{
-    static char   text[400000];
-    world         w;
-    tp_data      *d, *e;
-    tp_data_opts  o = { .template_name = "none", .group_by_length = true, .batch = 8, .epochs = 1, .seed = 5 };
-    const int64_t tokens = many(text, sizeof text, 1003, 70);
-    int64_t       seen = 0, rising = 0, before = 0;
-
-    (void)state;
-    begin(&w);
-    d = open_text(&w, text, &o);
-    o.group_by_length = false;
-    e = open_text(&w, text, &o);
-    assert_true(tp_data_counts(d).places * 10 < tp_data_counts(e).places * 8);
-    assert_int_equal(tp_data_counts(d).batches, 126);
-    for (int i = 0; i < 126; i++) {
-        tp_scope    s = tp_scope_begin(w.ctx);
-        tp_lm_batch b = tp_data_next(w.ctx, d);
-
-        seen += b.tokens;
-        rising += tp_dim(b.ids, 1) > before;
-        before = tp_dim(b.ids, 1);
-        tp_scope_end(w.ctx, s);
-    }
-    assert_int_equal(seen, tokens);
-    assert_in_range(rising, 20, 106); /* the batches of a window are shuffled */
-    assert_null(tp_data_next(w.ctx, d).ids);
-    tp_data_free(d);
-    tp_data_free(e);
-    end(&w);
-}
-
-/* The first tokens of the next n batches, and their sizes. */
-static void lines_of(world *w, tp_data *d, int n, int64_t *line)
-{
-    for (int i = 0; i < n; i++) {
-        tp_scope    s = tp_scope_begin(w->ctx);
-        tp_lm_batch b = tp_data_next(w->ctx, d);
-
-        line[i] = b.line * 1000 + b.tokens;
-        tp_scope_end(w->ctx, s);
-    }
-}
-
-static void order_and_place(void **state)
-{
-    static char  text[40000];
-    world        w;
-    tp_data     *d, *e;
-    int64_t      a[120], b[120];
-    tp_data_opts o = { .template_name = "none", .batch = 3, .seed = 1 };
-
-    (void)state;
-    many(text, sizeof text, 100, 60);
-    begin(&w);
-    for (int mode = 0; mode < 3; mode++) { /* plain, packed, grouped */
-        tp_loader_place p;
-
-        o.pack = mode == 1;
-        o.group_by_length = mode == 2;
-        o.prefetch = 0;
-        d = open_text(&w, text, &o);
-        lines_of(&w, d, 120, a);
-        tp_data_rewind(d);
-        lines_of(&w, d, 50, b);
-        assert_memory_equal(a, b, 50 * sizeof *a);
-        p = tp_data_tell(d);
-        o.prefetch = -1;
-        e = open_text(&w, text, &o);
-        tp_data_seek(w.ctx, e, p);
-        lines_of(&w, e, 70, b);
-        assert_memory_equal(a + 50, b, 70 * sizeof *a);
-        tp_data_free(d);
-        tp_data_free(e);
-    }
+    assert_null(open_text(&w, "{\"text\": \"a\"}\n{\"messages\": [{\"role\": \"king\", \"content\": \"x\"}]}\n",
+                          &(tp_data_opts){ .template_name = "chatml" }));
+    assert_non_null(strstr(tp_error(w.ctx), "data.jsonl:2:1: "));
+    assert_non_null(strstr(tp_error(w.ctx), "king"));
+    tp_error_clear(w.ctx);
+    assert_null(open_text(&w, "{\"text\": \"a\"}\n", &(tp_data_opts){ .template_name = "jinja" }));
+    assert_int_equal(tp_error_code(w.ctx), TP_EARG);
+    tp_error_clear(w.ctx);
     end(&w);
 }
 
@@ -385,12 +175,56 @@ static void overflow(void **state)
     end(&w);
 }
 
+/* ---- a real file ----------------------------------------------------------------------------------------------------
+ */
+
+static void word_problems(void **state)
+{
+    const char   *source = getenv("TAPIR_SOURCE");
+    char          path[4096];
+    tp_data_opts  o = { .template_name = "chatml", .batch = 16, .epochs = 1 };
+    world         w;
+    tp_data      *d;
+    tp_data_count c;
+    int64_t       tokens = 0, targets = 0, samples = 0, places = 0, batches = 0;
+
+    (void)state;
+    (void)snprintf(path, sizeof path, "%s/tools/data/mawps/train.jsonl", source ? source : ".");
+    begin(&w);
+    d = tp_data_open(w.ctx, path, w.tok, &o);
+    assert_non_null(d);
+    c = tp_data_counts(d);
+    assert_int_equal(c.samples + c.dropped, 1651);
+    for (;;) {
+        tp_scope    s = tp_scope_begin(w.ctx);
+        tp_lm_batch b = tp_data_next(w.ctx, d);
+        int64_t     rows = tp_dim(b.ids, 0), width = tp_dim(b.ids, 1);
+
+        tokens += b.tokens;
+        targets += b.target_tokens;
+        samples += b.samples;
+        places += rows * width;
+        batches += b.ids != NULL;
+        assert_int_equal(rows * width % 64, 0);
+        tp_scope_end(w.ctx, s);
+        if (rows == 0)
+            break;
+    }
+    assert_int_equal(tokens, c.tokens);
+    assert_int_equal(targets, c.target_tokens);
+    assert_int_equal(samples, c.samples);
+    assert_int_equal(places, c.places);
+    assert_int_equal(batches, c.batches);
+    tp_data_free(d);
+    end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(kinds),    cmocka_unit_test(a_batch), cmocka_unit_test(full_rows),
-        cmocka_unit_test(packed),   cmocka_unit_test(grouped), cmocka_unit_test(order_and_place),
-        cmocka_unit_test(overflow),
+        cmocka_unit_test(kinds),    cmocka_unit_test(chatml),        cmocka_unit_test(other_templates),
+
+        cmocka_unit_test(overflow), cmocka_unit_test(word_problems),
     };
 
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
