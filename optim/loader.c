@@ -266,6 +266,14 @@ void tp_loader_seek(tp_ctx *ctx, tp_loader *l, tp_loader_place place)
     stop(l);
 }
 
+void tp_loader_rewind(tp_loader *l)
+{
+    if (l == NULL)
+        return;
+    l->place = (tp_loader_place){ 0, 0 };
+    stop(l);
+}
+
 int64_t tp_loader_batches(tp_ctx *ctx, const tp_loader *l, int64_t epoch)
 {
     int64_t *order, *end, n = -1;

@@ -74,7 +74,9 @@ TP_API void      *tp_loader_next(tp_ctx *ctx, tp_loader *loader);
 /* Where the next call of tp_loader_next goes on: behind the batch that was taken last, however many were made ahead.
    */
 TP_API tp_loader_place tp_loader_tell(const tp_loader *loader);
-/* Goes on at place; zeros are the beginning. */
+/* Goes on at the beginning; works on a failed context too. */
+TP_API void       tp_loader_rewind(tp_loader *loader);
+/* Goes on at place.  Fails with TP_EARG for a negative one. */
 TP_API void       tp_loader_seek(tp_ctx *ctx, tp_loader *loader, tp_loader_place place);
 /* Batches of an epoch, from 0; -1 after a failure. */
 TP_API int64_t    tp_loader_batches(tp_ctx *ctx, const tp_loader *loader, int64_t epoch);

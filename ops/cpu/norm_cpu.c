@@ -124,18 +124,18 @@ static void forward_f32(const norm_args *a, int64_t row)
 {
     int64_t     at = row * a->n;
     const void *x = a->res != NULL ? a->h : a->x;
-    double      m = 0.0, s;
+    double      m = 0.0, s, count = a->n > 0 ? (double)a->n : 1.0;
 
     if (a->res != NULL)
         add_row(a, at);
     if (a->centred) {
-        m = row_sum(a, x, at, TPI_OF_X, 0.0f) / (double)a->n;
+        m = row_sum(a, x, at, TPI_OF_X, 0.0f) / count;
         s = row_sum(a, x, at, TPI_OF_CENTRED, (float)m);
         store_stat(a, a->mean, row, m);
     } else {
         s = row_sum(a, x, at, TPI_OF_SQUARE, 0.0f);
     }
-    s = 1.0 / sqrt(s / (double)a->n + a->eps);
+    s = 1.0 / sqrt(s / count + a->eps);
     store_stat(a, a->rstd, row, s);
     scale_row(a, x, at, (float)m, (float)s);
 }
@@ -285,7 +285,7 @@ static void dx_part(const void *args, int64_t begin, int64_t end)
 
 /* ---- dw and db ----------------------------------------------------------------------------------------------------------- */
 
-enum { ROWS = 128 }; /* summed in f32 before double takes over */
+enum { ROWS = 32 }; /* summed in f32 before double takes over */
 
 /* Sums over the rows [first, last) of columns [j, j + k): dy (x - m) s into dw, dy into db */
 static void sum_rows(const norm_args *a, int64_t j, int64_t k, int64_t first, int64_t last, float *restrict dw, float *restrict db)

@@ -111,5 +111,5 @@ const op_case op_cases_elementwise[] = {
     { "tp_softplus", "R", op_shapes_one, OP_GRAD, .f1 = tp_softplus },
     { "tp_mish", "R", op_shapes_one, OP_GRAD, .f1 = tp_mish },
     { "tp_hardswish", "R", op_shapes_one, OP_GRAD, .f1 = tp_hardswish },
-    { NULL },
+    { .name = NULL },
 };

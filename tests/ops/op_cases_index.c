@@ -140,5 +140,5 @@ const op_case op_cases_index[] = {
     { "tp_randint", "", nothing, 0, .fn = randint },
     { "tp_multinomial", "U", classes, 0, .fn = multinomial },
     { "tp_multinomial", "U", classes, 0, .fn = multinomial_without },
-    { NULL },
+    { .name = NULL },
 };

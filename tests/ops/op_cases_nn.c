@@ -290,5 +290,5 @@ const op_case op_cases_nn[] = {
     { "tp_attention", "RRRg", heads_of, OP_GRAD, .fn = attention_limits },
     { "tp_dropout", "R", op_shapes_one, OP_GRAD, .fn = dropout },
     { "tp_dropout", "R", op_shapes_one, OP_GRAD, .fn = dropout_off },
-    { NULL },
+    { .name = NULL },
 };

@@ -392,5 +392,5 @@ const op_case op_cases_shape[] = {
     { "tp_triu", "R", op_shapes_matrix, OP_GRAD | OP_INTS, .fn = triu },
     { "tp_eye", "", nothing, 0, .fn = eye },
     { "tp_linspace", "", nothing, 0, .fn = linspace },
-    { NULL },
+    { .name = NULL },
 };

@@ -14,9 +14,10 @@
 
 #include "op_table.h"
 
-/* ---- every op, wrong operands -------------------------------------------------------------------------------------- */
+/* ---- every op, wrong operands ------------------------------------------------------------------------------------ */
 
-/* Whether the message begins with the op's name: "tp_add" fails as "add: ...".  Losses made of other ops may name those. */
+/* Whether the message begins with the op's name: "tp_add" fails as "add: ...".  Losses made of other ops may name
+ * those. */
 static bool named(const op_case *c, const char *message)
 {
     size_t n = strlen(c->name) - 3;
@@ -33,8 +34,8 @@ static void operands(tp_ctx *ctx, const op_case *c, tp_dtype t, tp_tensor **in)
 /* NULL where an operand may be left out: biases, and the range of attention. */
 static bool optional(const op_case *c, int i)
 {
-    return i > 0 && (strcmp(c->name, "tp_affine") == 0 || strcmp(c->name, "tp_layernorm") == 0 || c->operands[i] == 'g' ||
-                     c->operands[i] == 'q');
+    return i > 0 && (strcmp(c->name, "tp_affine") == 0 || strcmp(c->name, "tp_layernorm") == 0 ||
+                     c->operands[i] == 'g' || c->operands[i] == 'q');
 }
 
 static int check_null(const op_case *c, int i)
@@ -91,7 +92,8 @@ static int check_failed(const op_case *c)
     tp_fail(ctx, TP_EIO, "the first error");
     good = op_call(ctx, c, in) == NULL;
     memset(in, 0, sizeof in);
-    good &= op_call(ctx, c, in) == NULL && op_call(NULL, c, in) == NULL && strcmp(tp_error(ctx), "the first error") == 0;
+    good &= op_call(ctx, c, in) == NULL && op_call(NULL, c, in) == NULL &&
+            strcmp(tp_error(ctx), "the first error") == 0;
     if (!good)
         print_error("%s on a failed context\n", c->name);
     tp_ctx_free(ctx);
@@ -114,7 +116,7 @@ static void test_table(void **state)
     assert_int_equal(bad, 0);
 }
 
-/* ---- the headers --------------------------------------------------------------------------------------------------- */
+/* ---- the headers ------------------------------------------------------------------------------------------------- */
 
 static bool in_table(const char *name, size_t n)
 {
@@ -177,7 +179,7 @@ static void test_headers(void **state)
     assert_true(seen > 100);
 }
 
-/* ---- single mistakes ------------------------------------------------------------------------------------------------ */
+/* ---- single mistakes --------------------------------------------------------------------------------------------- */
 
 static tp_tensor *ones(tp_ctx *ctx, int64_t a, int64_t b)
 {
@@ -188,7 +190,8 @@ static tp_tensor *ones(tp_ctx *ctx, int64_t a, int64_t b)
 static void expect(tp_ctx *ctx, const void *result, tp_code code, const char *words)
 {
     if (result != NULL || tp_error_code(ctx) != code || strstr(tp_error(ctx), words) == NULL)
-        fail_msg("expected code %d and '%s', got %d and '%s'", (int)code, words, (int)tp_error_code(ctx), tp_error(ctx));
+        fail_msg("expected code %d and '%s', got %d and '%s'", (int)code, words, (int)tp_error_code(ctx),
+                 tp_error(ctx));
     tp_error_clear(ctx);
 }
 
@@ -200,17 +203,21 @@ static void test_shapes(void **state)
     (void)state;
     expect(ctx, tp_add(ctx, x, y), TP_ESHAPE, "add: shapes must broadcast, got [2, 3] and [4, 5]");
     expect(ctx, tp_matmul(ctx, x, y), TP_ESHAPE, "got [2, 3] and [4, 5]");
-    expect(ctx, tp_matmul_nt(ctx, x, y), TP_ESHAPE, "matmul_nt: expected x [.., in] and w [out, in], got [2, 3] and [4, 5]");
+    expect(ctx, tp_matmul_nt(ctx, x, y), TP_ESHAPE,
+           "matmul_nt: expected x [.., in] and w [out, in], got [2, 3] and [4, 5]");
     expect(ctx, tp_reshape(ctx, x, TP_SHAPE(4, -1)), TP_ESHAPE, "reshape: the 6 elements of [2, 3]");
     expect(ctx, tp_reshape(ctx, x, TP_SHAPE(-1, -1)), TP_ESHAPE, "at most one -1");
     expect(ctx, tp_squeeze(ctx, x, 0), TP_ESHAPE, "squeeze: axis 0 of [2, 3]");
     expect(ctx, tp_broadcast_to(ctx, x, TP_SHAPE(2, 4)), TP_ESHAPE, "broadcast_to: [2, 3]");
     expect(ctx, tp_concat(ctx, TP_IN(x, y), 0), TP_ESHAPE, "concat:");
     expect(ctx, tp_masked_fill(ctx, x, tp_ones(ctx, TP_BOOL, TP_SHAPE(4, 2, 3)), 0), TP_ESHAPE, "masked_fill:");
-    expect(ctx, tp_split(ctx, x, 1, 2, (const int64_t[]){ 1, 1 }, out) ? x : NULL, TP_ESHAPE, "split: sizes add up to 2");
-    expect(ctx, tp_cross_entropy(ctx, x, id, NULL), TP_EARG, "cross_entropy: number 9 at place 0, expected one below 3");
+    expect(ctx, tp_split(ctx, x, 1, 2, (const int64_t[]){ 1, 1 }, out) ? x : NULL, TP_ESHAPE,
+           "split: sizes add up to 2");
+    expect(ctx, tp_cross_entropy(ctx, x, id, NULL), TP_EARG,
+           "cross_entropy: number 9 at place 0, expected one below 3");
     expect(ctx, tp_rmsnorm(ctx, x, y, 0), TP_ESHAPE, "rmsnorm:");
-    expect(ctx, tp_block_diag(ctx, x, ones(ctx, 1, 1), 3), TP_ESHAPE, "block_diag: expected x [.., in] and a [N, bi, bo]");
+    expect(ctx, tp_block_diag(ctx, x, ones(ctx, 1, 1), 3), TP_ESHAPE,
+           "block_diag: expected x [.., in] and a [N, bi, bo]");
     expect(ctx, tp_max(ctx, ones(ctx, 2, 0), TP_AXES(1), false), TP_ESHAPE, "max: nothing to choose from in [2, 0]");
     tp_ctx_free(ctx);
 }

@@ -167,7 +167,7 @@ static void in_order_and_the_end(void **state)
         assert_int_equal(a[i], i % 10);
     assert_int_equal(tp_loader_tell(l).epoch, 2);
     assert_null(tp_loader_next(ctx, l)); /* and it stays the end */
-    tp_loader_seek(ctx, l, (tp_loader_place){ 0, 0 });
+    tp_loader_rewind(l);
     assert_int_equal(draw(ctx, l, 1, a, NULL), 4);
     tp_loader_free(l);
 

@@ -184,8 +184,9 @@ static void test_large(void **state)
 {
     (void)state;
     for (size_t t = 2; t < 4; t++) {
-        check("large", shape(all_types[t], 211, 1100, 700, false, true, 0), 100);
+        check("large", shape(all_types[t], 211, 700, 400, false, true, 0), 100);
         check("large", shape(all_types[t], 20, 1301, 600, true, false, 1), -1);
+        check("deep", shape(all_types[t], 37, 530, 4200, false, false, 1), 30);
     }
 }
 
