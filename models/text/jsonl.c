@@ -102,7 +102,7 @@ static void make_printable(char *s)
 tpi_json *tpi_jsonl_next(tp_ctx *ctx, tpi_jsonl *j)
 {
     const char    *s;
-    size_t         n;
+    size_t n = 0;
     tpi_json      *tree;
     tpi_json_error e;
 
