@@ -107,12 +107,15 @@ static void call_backward(tp_ctx *ctx, tpi_rec *rec, tp_tensor **dy, tp_tensor *
         show_again(ctx, rec, was, room);
     for (int i = 0; i < c->n_in && tp_ok(ctx); i++) {
         if (dx[i] == NULL || !tp_wants(c, i))
-            continue;
-        if (ctx->anomaly && tpi_find_nonfinite(ctx, dx[i]))
+            dx[i] = NULL;
+        else if (ctx->anomaly && tpi_find_nonfinite(ctx, dx[i]))
             tp_fail(ctx, TP_ENUM, "%s: the gradient of input %d has a NaN or Inf", c->op->name, i);
-        else
-            tpi_accumulate(ctx, c->op->name, c->in[i], dx[i]);
+        else if (c->in[i]->serial < 0 && dx[i] == c->in[i]->grad) /* it was put in place by tp_grad_into */
+            dx[i] = NULL;
     }
+    for (int i = 0; i < c->n_in && tp_ok(ctx); i++) /* only now: a leaf may take over a tensor that is two inputs' gradient */
+        if (dx[i] != NULL)
+            tpi_accumulate(ctx, c->op->name, c->in[i], dx[i]);
 }
 
 /* Whether some output of the call has got a gradient. */

@@ -125,8 +125,6 @@ static bool touch_leaf(tp_ctx *ctx, tp_tensor *x)
 
 static bool add_to_leaf(tp_ctx *ctx, tp_tensor *x, tp_tensor *g)
 {
-    if (g == x->grad) /* written straight into place by way of tp_grad_into */
-        return true;
     if (!touch_leaf(ctx, x))
         return false;
     if (x->grad != NULL && x->grad_used) {

@@ -57,6 +57,11 @@ static void inputs_used_twice(void **state)
     own_equal(ctx, tp_grad(x), OWN_VALUES(6, 8));
     tp_grad_drop(x);
     assert_null(tp_grad(x));
+    for (int i = 1; i <= 2; i++) { /* one tensor is the gradient of both inputs */
+        tp_backward(ctx, own_sum(ctx, own_add(ctx, x, x)));
+        own_equal(ctx, tp_grad(x), OWN_VALUES(2 * i, 2 * i));
+    }
+    tp_grad_drop(x);
 
     v = own_same(ctx, x);
     tp_backward(ctx, own_sum(ctx, own_mul(ctx, x, v)));
