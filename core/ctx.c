@@ -250,7 +250,7 @@ bool tpi_can_do(tp_ctx *ctx, const char *op, uint16_t mask, tp_dtype t)
     char   list[64] = "";
     size_t n = 0;
 
-    if (mask & TPI_BIT(t))
+    if (tp_dtype_size(t) > 0 && (mask & TPI_BIT(t)) != 0)
         return true;
     for (int i = 0; i < TP_DTYPES; i++)
         if (mask & TPI_BIT(i))

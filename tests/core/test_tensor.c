@@ -413,8 +413,9 @@ static void printing(void **state)
     expect_print(ctx, tp_zeros(ctx, TP_F32, TP_SHAPE(0)), "tensor f32 [0]\n[]\n");
     expect_print(ctx, tp_ones(ctx, TP_BOOL, TP_SHAPE(2)), "tensor bool [2]\n[true, true]\n");
     expect_print(ctx, tp_arange(ctx, TP_I32, 0, 2000, 1), "tensor i32 [2000]\n[0, 1, 2, ..., 1997, 1998, 1999]\n");
-    tp_print(ctx, NULL, NULL);
     own_ok(ctx);
+    tp_print(ctx, tp_ones(ctx, TP_F32, TP_SHAPE(1)), NULL);
+    own_error(ctx, TP_EARG, "no file");
     tp_ctx_free(ctx);
 }
 
