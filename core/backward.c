@@ -15,14 +15,15 @@ static tp_tensor *operand(const tp_call *c, int i)
 static bool unchanged(tp_ctx *ctx, const tpi_rec *rec)
 {
     const tp_call *c = &rec->c;
+    int            n = c->n_in + c->n_out;
 
-    for (int i = 0; i < c->n_in + c->n_out; i++) {
-        const tp_tensor *x = operand(c, i);
+    for (int i = 0; i < n + c->n_saved; i++) {
+        const tp_tensor *x = i < n ? operand(c, i) : c->saved[i - n];
 
-        if (x == NULL || !tpi_keeps(rec, i) || x->store == NULL || x->store->version == rec->version[i])
+        if (x == NULL || (i < n && !tpi_keeps(rec, i)) || x->store == NULL || x->store->version == rec->version[i])
             continue;
-        tp_fail(ctx, TP_EARG, "%s: the values of %s %d were changed since forward", c->op->name, i < c->n_in ? "input" : "output",
-                i < c->n_in ? i : i - c->n_in);
+        tp_fail(ctx, TP_EARG, "%s: the values of %s %d were changed since forward", c->op->name,
+                i < c->n_in ? "input" : i < n ? "output" : "saved tensor", i < c->n_in ? i : i < n ? i - c->n_in : i - n);
         return false;
     }
     return true;
@@ -50,7 +51,7 @@ static bool take_dy(tp_ctx *ctx, tp_call *c, tp_tensor **dy)
 
 /* Hides values that forward did not keep and that happen to be there still, so that backward cannot come to rely on them; returns
  * what show_again needs. */
-static void **hide_unkept(tp_ctx *ctx, const tpi_rec *rec, size_t *room)
+static void **hide_unkept(tp_ctx *ctx, const tpi_rec *rec, tp_tensor *const *dy, size_t *room)
 {
     const tp_call *c = &rec->c;
     int            n = c->n_in + c->n_out;
@@ -63,7 +64,9 @@ static void **hide_unkept(tp_ctx *ctx, const tpi_rec *rec, size_t *room)
         bool       kept = x == NULL || x->store == NULL;
 
         for (int k = 0; k < n && !kept; k++)
-            kept = operand(c, k) == x && tpi_keeps(rec, k);
+            kept = (operand(c, k) == x && tpi_keeps(rec, k)) || (k < c->n_out && dy[k] == x);
+        for (int k = 0; k < c->n_saved && !kept; k++)
+            kept = c->saved[k] == x;
         was[2 * i] = kept ? NULL : x->store;
         was[2 * i + 1] = kept ? NULL : x->data;
         if (kept)
@@ -98,7 +101,7 @@ static void call_backward(tp_ctx *ctx, tpi_rec *rec, tp_tensor **dy, tp_tensor *
 
     if (!unchanged(ctx, rec))
         return;
-    was = TPI_STRICT && !rec->keeps_all ? hide_unkept(ctx, rec, &room) : NULL;
+    was = TPI_STRICT && !rec->keeps_all ? hide_unkept(ctx, rec, dy, &room) : NULL;
     ctx->floor = ctx->n_scopes;
     if (tp_ok(ctx))
         c->op->backward(ctx, c, dy, dx);

@@ -11,7 +11,7 @@ enum { TPI_MESSAGE = 1024, TPI_PATH = 512 };
 typedef struct tpi_rec {
     tp_call     c;
     const char *path;    /* interned path of the module, or NULL */
-    uint32_t   *version; /* of each input and output at the time of recording */
+    uint32_t   *version; /* of each input, output and saved tensor at the time of recording */
     uint64_t    wants;   /* bit i: input i needed a gradient when the call was made; bit 63 stands for all from 63 on */
     size_t      room;    /* bytes of this record in the pool */
     int64_t     serial;

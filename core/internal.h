@@ -93,6 +93,8 @@ tp_tensor *tpi_rows(tp_ctx *ctx, tp_tensor *x);
 tp_tensor *tpi_cast(tp_ctx *ctx, tp_tensor *x, tp_dtype t);
 /* Whether x is a live tensor of ctx with values; else fails, naming op and the input's number. */
 bool       tpi_check(tp_ctx *ctx, const char *op, const tp_tensor *x, int i);
+/* The same where the values are of no interest, only the shape. */
+bool       tpi_check_shape(tp_ctx *ctx, const char *op, const tp_tensor *x, int i);
 /* Counts as a change of x's values: kept copies of the old ones become errors in backward. */
 void       tpi_touch(tp_tensor *x);
 

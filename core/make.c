@@ -35,14 +35,14 @@ tp_tensor *tp_full(tp_ctx *ctx, tp_dtype t, int ndim, const int64_t *dim, double
 
 tp_tensor *tp_like(tp_ctx *ctx, const tp_tensor *x)
 {
-    if (!tp_ok(ctx) || !tpi_check(ctx, "like", x, 0))
+    if (!tp_ok(ctx) || !tpi_check_shape(ctx, "like", x, 0))
         return NULL;
     return tp_empty(ctx, (tp_dtype)x->dtype, x->ndim, x->dim);
 }
 
 tp_tensor *tp_zeros_like(tp_ctx *ctx, const tp_tensor *x)
 {
-    if (!tp_ok(ctx) || !tpi_check(ctx, "zeros_like", x, 0))
+    if (!tp_ok(ctx) || !tpi_check_shape(ctx, "zeros_like", x, 0))
         return NULL;
     return tp_zeros(ctx, (tp_dtype)x->dtype, x->ndim, x->dim);
 }

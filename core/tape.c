@@ -17,7 +17,7 @@ static size_t align16(size_t n)
 static tpi_rec *rec_new(tp_ctx *ctx, const tp_op *op, const void *attr, int n_in, tp_tensor *const *in)
 {
     int      n_out = op->n_out ? op->n_out : 1, n_ptr = n_in + n_out + op->n_saved;
-    size_t   room = 0, at = sizeof(tpi_rec) + (size_t)n_ptr * sizeof(tp_tensor *) + (size_t)(n_in + n_out) * sizeof(uint32_t);
+    size_t   room = 0, at = sizeof(tpi_rec) + (size_t)n_ptr * sizeof(tp_tensor *) + (size_t)n_ptr * sizeof(uint32_t);
     tpi_rec *rec = tpi_pool_get(&ctx->pool, align16(at) + op->attr_size, &room);
 
     if (rec == NULL)
@@ -41,15 +41,18 @@ static tpi_rec *rec_new(tp_ctx *ctx, const tp_op *op, const void *attr, int n_in
     return rec;
 }
 
+static void note(const tp_tensor *x, uint32_t *version)
+{
+    *version = x && x->store ? x->store->version : 0;
+}
+
 static void hold(tp_tensor *x, bool values, uint32_t *version)
 {
-    if (x == NULL)
-        return;
     if (values)
         tp_retain(x);
     else
         tpi_hold(x);
-    *version = x->store ? x->store->version : 0;
+    note(x, version);
 }
 
 bool tpi_keeps(const tpi_rec *rec, int i)
@@ -77,6 +80,8 @@ static bool rec_push(tp_ctx *ctx, tpi_rec *rec)
             c->out[i]->serial = ctx->serial;
         }
     }
+    for (int i = 0; i < c->n_saved; i++)
+        note(c->saved[i], &rec->version[c->n_in + c->n_out + i]);
     rec->path = ctx->path;
     rec->serial = ctx->serial++;
     ctx->tape[ctx->n_tape++] = rec;

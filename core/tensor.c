@@ -326,7 +326,7 @@ void tpi_tensors_free(tp_ctx *ctx)
     }
 }
 
-bool tpi_check(tp_ctx *ctx, const char *op, const tp_tensor *x, int i)
+bool tpi_check_shape(tp_ctx *ctx, const char *op, const tp_tensor *x, int i)
 {
     if (x == NULL)
         tp_fail(ctx, TP_EARG, "%s: input %d is NULL", op, i);
@@ -334,7 +334,16 @@ bool tpi_check(tp_ctx *ctx, const char *op, const tp_tensor *x, int i)
         tp_fail(ctx, TP_EARG, "%s: input %d was released; keep it with tp_retain beyond its scope", op, i);
     else if (x->ctx != ctx)
         tp_fail(ctx, TP_EARG, "%s: input %d belongs to another context", op, i);
-    else if (x->store == NULL)
+    else
+        return true;
+    return false;
+}
+
+bool tpi_check(tp_ctx *ctx, const char *op, const tp_tensor *x, int i)
+{
+    if (!tpi_check_shape(ctx, op, x, i))
+        return false;
+    if (x->store == NULL)
         tp_fail(ctx, TP_EARG, "%s: the values of input %d were released; keep them with tp_retain, or c->keep for a backward", op, i);
     else
         return true;

@@ -220,6 +220,15 @@ static void values_not_kept(void **state)
     tp_ctx_free(ctx);
 }
 
+/* Saves its input. */
+static tp_tensor *saver_forward(tp_ctx *ctx, tp_call *c)
+{
+    c->saved[0] = c->in[0];
+    return own_times(ctx, c->in[0], c->in[0], 0);
+}
+
+static const tp_op saver = { "saver", 0, 1, 1, saver_forward, careless_backward };
+
 static void values_changed(void **state)
 {
     tp_ctx    *ctx = own_ctx();
@@ -236,6 +245,11 @@ static void values_changed(void **state)
     tp_f64(ctx, tp_detach(ctx, a))[0] = 4; /* through a view */
     assert_false(tp_backward(ctx, loss));
     own_error(ctx, TP_EARG, "own_mul: the values of input 0 were changed");
+
+    loss = own_sum(ctx, tp_apply(ctx, &saver, NULL, TP_IN(a)));
+    tp_copy_to(ctx, a, b);
+    assert_false(tp_backward(ctx, loss));
+    own_error(ctx, TP_EARG, "saver: the values of saved tensor 0 were changed");
 
     loss = own_sum(ctx, own_add(ctx, a, b)); /* keeps nothing: no harm */
     tp_copy_to(ctx, b, a);
