@@ -38,35 +38,43 @@ TPI_FLAT void tile(const int rows, int64_t k, const float *a, int64_t a_row, int
     }
 }
 
+/* Out of line, so that the compiler's choice of registers for one height does not depend on the others. */
 static void tile_full(int64_t k, const float *a, int64_t a_row, int64_t a_col, const float *b, int64_t b_row, float *c,
                       int64_t c_row, bool add)
 {
     tile(TPI_TILE, k, a, a_row, a_col, b, b_row, c, c_row, add);
 }
 
-/* The last rows, by powers of two. */
+#if defined(__AVX512F__)
+static void tile_high(int64_t m, int64_t k, const float *a, int64_t a_row, int64_t a_col, const float *b, int64_t b_row, float *c,
+                      int64_t c_row, bool add)
+{
+    switch (m) {
+    case 11: tile(11, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
+    case 10: tile(10, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
+    case 9: tile(9, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
+    case 8: tile(8, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
+    case 7: tile(7, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
+    case 6: tile(6, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
+    }
+}
+#endif
+
 static void tile_rest(int64_t m, int64_t k, const float *a, int64_t a_row, int64_t a_col, const float *b, int64_t b_row, float *c,
                       int64_t c_row, bool add)
 {
-#if defined(__AVX512F__)
-    if (m & 8) {
-        tile(8, k, a, a_row, a_col, b, b_row, c, c_row, add);
-        a += 8 * a_row;
-        c += 8 * c_row;
-    }
+    switch (m) {
+#if defined(__AVX__)
+    case 5: tile(5, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
 #endif
-    if (m & 4) {
-        tile(4, k, a, a_row, a_col, b, b_row, c, c_row, add);
-        a += 4 * a_row;
-        c += 4 * c_row;
+    case 4: tile(4, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
+    case 3: tile(3, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
+    case 2: tile(2, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
+    case 1: tile(1, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
+#if defined(__AVX512F__)
+    default: tile_high(m, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
+#endif
     }
-    if (m & 2) {
-        tile(2, k, a, a_row, a_col, b, b_row, c, c_row, add);
-        a += 2 * a_row;
-        c += 2 * c_row;
-    }
-    if (m & 1)
-        tile(1, k, a, a_row, a_col, b, b_row, c, c_row, add);
 }
 
 void CPU(panel_mul)(int64_t m, int64_t k, const float *a, int64_t a_row, int64_t a_col, const float *b, int64_t b_row, float *c,
@@ -77,7 +85,8 @@ void CPU(panel_mul)(int64_t m, int64_t k, const float *a, int64_t a_row, int64_t
         a += TPI_TILE * a_row;
         c += TPI_TILE * c_row;
     }
-    tile_rest(m, k, a, a_row, a_col, b, b_row, c, c_row, add);
+    if (m > 0)
+        tile_rest(m, k, a, a_row, a_col, b, b_row, c, c_row, add);
 }
 
 /* ---- in -------------------------------------------------------------------------------------------------------------- */

@@ -141,6 +141,88 @@ static void bench_thin(void)
     }
 }
 
+/* ---- blocks ---------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    tpi_blocks b;
+    void      *y, *x, *a;
+    int        which; /* 0 y, 1 dx, 2 da */
+} blocks_args;
+
+static tp_code blocks_body(const tpi_run *r, const void *args)
+{
+    const blocks_args *p = args;
+
+    if (p->which == 0)
+        return k->blocks(r, &p->b, p->y, p->x, p->a, true);
+    return p->which == 1 ? k->blocks_dx(r, &p->b, p->x, p->y, p->a, true) : k->blocks_da(r, &p->b, p->a, p->x, p->y, 1);
+}
+
+static void bench_blocks(tp_dtype t, int64_t rows, int64_t in, int64_t out, int64_t blocks)
+{
+    static const char *const name[] = { "blocks y", "blocks dx", "blocks da" };
+    blocks_args              p = { .b = { rows, in, out, blocks, in / blocks, out / blocks, t, TP_F32 } };
+    tpi_run                  r = { .threads = threads };
+    double                   bytes = (double)(rows * (in + 2 * out)) * (double)tp_dtype_size(t);
+    char                     text[80];
+
+    p.y = array(t, rows * out);
+    p.x = array(t, rows * in);
+    p.a = array(TP_F32, in * out / blocks);
+    r = run_new(k->blocks_space(&r, &p.b));
+    for (p.which = 0; p.which < 3; p.which++) {
+        snprintf(text, sizeof text, "%s %s %lld x %lld -> %lld, %lld", name[p.which], tp_dtype_name(t), (long long)rows, (long long)in,
+                 (long long)out, (long long)blocks);
+        measure(text, blocks_body, &r, &p, 2.0 * (double)(rows * in * out / blocks), bytes);
+    }
+    free(p.y);
+    free(p.x);
+    free(p.a);
+    free(r.ws);
+}
+
+static void bench_all_blocks(void)
+{
+    static const int64_t s[][3] = { { 576, 576, 64 }, { 576, 192, 64 }, { 576, 1536, 64 }, { 1536, 576, 64 }, { 4096, 4096, 64 } };
+
+    for (size_t i = 0; i < sizeof s / sizeof s[0]; i++) {
+        bench_blocks(TP_F32, 1024, s[i][0], s[i][1], s[i][2]);
+        bench_blocks(TP_BF16, 1024, s[i][0], s[i][1], s[i][2]);
+    }
+    bench_blocks(TP_BF16, 1, 576, 1536, 64);
+}
+
+/* ---- loss ------------------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    tp_dtype t;
+    float   *loss;
+    void    *x, *dx;
+    int32_t *target;
+} loss_args;
+
+static tp_code loss_body(const tpi_run *r, const void *args)
+{
+    const loss_args *p = args;
+
+    return k->cross_entropy(r, p->t, p->loss, p->dx, p->x, p->target, 256, 49152, 0, 1);
+}
+
+static void bench_loss(tp_dtype t)
+{
+    int64_t   n = 256 * 49152;
+    loss_args p = { t, array(TP_F32, 256), array(t, n), array(t, n), array(TP_I32, 256) };
+    tpi_run   r = { .threads = threads };
+
+    for (int i = 0; i < 256; i++)
+        p.target[i] = i * 100;
+    measure(t == TP_F32 ? "loss f32 256 x 49152" : "loss bf16 256 x 49152", loss_body, &r, &p, 0, (double)n * 2 * (double)tp_dtype_size(t));
+    free(p.loss);
+    free(p.x);
+    free(p.dx);
+    free(p.target);
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 3 ? argv[3] : "";
@@ -158,5 +240,11 @@ int main(int argc, char **argv)
         bench_gemms();
     if (*what == '\0' || strcmp(what, "thin") == 0)
         bench_thin();
+    if (*what == '\0' || strcmp(what, "blocks") == 0)
+        bench_all_blocks();
+    if (*what == '\0' || strcmp(what, "loss") == 0) {
+        bench_loss(TP_F32);
+        bench_loss(TP_BF16);
+    }
     return 0;
 }
