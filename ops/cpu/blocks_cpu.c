@@ -119,8 +119,14 @@ static da_args da_plan(const tpi_blocks *b, int threads)
 static void copy_rows(const da_args *p, const void *from, int64_t cols, int64_t row, int64_t rows, int64_t col, int64_t n, int64_t ld,
                       float *to)
 {
-    for (int64_t i = 0; i < rows; i++)
-        CPU(load_f32)(to + i * ld, p->b->t, from, (row + i) * cols + col, 1, n);
+    for (int64_t i = 0; i < rows; i++) {
+        int64_t at = (row + i) * cols + col;
+
+        if (p->b->t == TP_F32)
+            memcpy(to + i * ld, (const float *)from + at, (size_t)n * sizeof(float));
+        else
+            CPU(load_f32)(to + i * ld, p->b->t, from, at, 1, n);
+    }
 }
 
 /* sums [k1 - k0][bi][wide] += x^T dy over some rows */
