@@ -12,6 +12,7 @@
 #include "ops/cpu/panel.h"
 #include "ops/cpu/scratch.h"
 #include "ops/cpu/span.h"
+#include "ops/cpu/widen.h"
 
 #include <omp.h>
 #include <string.h>
@@ -119,14 +120,8 @@ static da_args da_plan(const tpi_blocks *b, int threads)
 static void copy_rows(const da_args *p, const void *from, int64_t cols, int64_t row, int64_t rows, int64_t col, int64_t n, int64_t ld,
                       float *to)
 {
-    for (int64_t i = 0; i < rows; i++) {
-        int64_t at = (row + i) * cols + col;
-
-        if (p->b->t == TP_F32)
-            memcpy(to + i * ld, (const float *)from + at, (size_t)n * sizeof(float));
-        else
-            CPU(load_f32)(to + i * ld, p->b->t, from, at, 1, n);
-    }
+    for (int64_t i = 0; i < rows; i++)
+        tpi_widen_row(p->b->t, from, (row + i) * cols + col, n, to + i * ld);
 }
 
 /* sums [k1 - k0][bi][wide] += x^T dy over some rows */

@@ -72,6 +72,15 @@ TPI_FLAT void tpi_narrow(tp_dtype t, void *p, int64_t i, tpi_vf v)
     }
 }
 
+/* n elements side by side */
+static inline void tpi_widen_row(tp_dtype t, const void *p, int64_t at, int64_t n, float *out)
+{
+    if (t == TP_F32)
+        memcpy(out, (const float *)p + at, (size_t)n * sizeof(float));
+    else
+        CPU(load_f32)(out, t, p, at, 1, n);
+}
+
 TPI_FLAT float tpi_widen_one(tp_dtype t, const void *p, int64_t i)
 {
     return t == TP_F32 ? ((const float *)p)[i] : t == TP_BF16 ? tpi_from_bf16(((const uint16_t *)p)[i]) : tpi_from_f16(((const uint16_t *)p)[i]);

@@ -192,6 +192,76 @@ static void bench_all_blocks(void)
     bench_blocks(TP_BF16, 1, 576, 1536, 64);
 }
 
+/* ---- attention ------------------------------------------------------------------------------------------------------- */
+
+static tp_code attention_body(const tpi_run *r, const void *args)
+{
+    return k->attention(r, args);
+}
+
+static tp_code attention_grad_body(const tpi_run *r, const void *args)
+{
+    return k->attention_grad(r, args);
+}
+
+static void strides(int64_t s3[3], int64_t seq, int64_t heads, int64_t dim)
+{
+    s3[2] = dim;
+    s3[1] = heads * dim;
+    s3[0] = seq * heads * dim;
+}
+
+static void bench_attention(tp_dtype t, int64_t batch, int64_t sq, int64_t sk, int64_t heads, int64_t kv_heads, int64_t dim)
+{
+    tpi_attn a = { .batch = batch, .heads = heads, .kv_heads = kv_heads, .sq = sq, .sk = sk, .dim = dim, .t = t, .causal = true, .scale = 0.125 };
+    int64_t  nq = batch * sq * heads * dim, nk = batch * sk * kv_heads * dim;
+    double   pairs = (double)(batch * heads) * (double)sq * ((double)sk - (double)(sq - 1) / 2), bytes = 2.0 * (double)nk * (double)tp_dtype_size(t);
+    tpi_run  r = { .threads = threads };
+    char     text[80];
+
+    strides(a.qs, sq, heads, dim);
+    strides(a.ks, sk, kv_heads, dim);
+    memcpy(a.os, a.qs, sizeof a.os);
+    memcpy(a.dos, a.qs, sizeof a.os);
+    memcpy(a.dqs, a.qs, sizeof a.os);
+    memcpy(a.vs, a.ks, sizeof a.os);
+    memcpy(a.dks, a.ks, sizeof a.os);
+    memcpy(a.dvs, a.ks, sizeof a.os);
+    a.q = array(t, nq);
+    a.k = array(t, nk);
+    a.v = array(t, nk);
+    a.o = array(t, nq);
+    a.lse = array(TP_F32, batch * heads * sq);
+    a.dout = array(t, nq);
+    a.dq = array(t, nq);
+    a.dk = array(t, nk);
+    a.dv = array(t, nk);
+    r = run_new(k->attention_space(&r, &a));
+    snprintf(text, sizeof text, "attention %s %lld x %lld,%lld %lld/%lld x %lld", tp_dtype_name(t), (long long)batch, (long long)sq,
+             (long long)sk, (long long)heads, (long long)kv_heads, (long long)dim);
+    measure(text, attention_body, &r, &a, 4 * pairs * (double)dim, bytes);
+    free(r.ws);
+    r = run_new(k->attention_grad_space(&r, &a));
+    if (sq > 1)
+        measure("          backward", attention_grad_body, &r, &a, 10 * pairs * (double)dim, bytes);
+    free(r.ws);
+}
+
+static void bench_attentions(void)
+{
+    static const tp_dtype ts[] = { TP_F32, TP_BF16 };
+
+    for (int i = 0; i < 2; i++) {
+        bench_attention(ts[i], 4, 256, 256, 9, 3, 64);
+        bench_attention(ts[i], 1, 2048, 2048, 9, 3, 64);
+        bench_attention(ts[i], 16, 64, 64, 9, 3, 64);
+        bench_attention(ts[i], 4, 256, 256, 6, 6, 48);
+        bench_attention(ts[i], 1, 1, 128, 9, 3, 64);
+        bench_attention(ts[i], 1, 1, 2048, 9, 3, 64);
+        bench_attention(ts[i], 16, 1, 512, 9, 3, 64);
+    }
+}
+
 /* ---- loss ------------------------------------------------------------------------------------------------------------ */
 
 typedef struct {
@@ -242,6 +312,8 @@ int main(int argc, char **argv)
         bench_thin();
     if (*what == '\0' || strcmp(what, "blocks") == 0)
         bench_all_blocks();
+    if (*what == '\0' || strcmp(what, "attention") == 0)
+        bench_attentions();
     if (*what == '\0' || strcmp(what, "loss") == 0) {
         bench_loss(TP_F32);
         bench_loss(TP_BF16);
