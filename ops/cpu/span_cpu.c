@@ -84,6 +84,24 @@ static void walk_part(const void *args, int64_t begin, int64_t end)
     }
 }
 
+int64_t CPU(walk_items)(const tpi_nd *nd)
+{
+    int64_t all = tpi_numel(nd), n = nd->ndim == 0 ? 1 : nd->dim[nd->ndim - 1];
+
+    return all == 0 ? 0 : all / n * tpi_ceil_div(n, TPI_PIECE);
+}
+
+void CPU(walk_some)(const tpi_nd *nd, int operands, int64_t begin, int64_t end, tpi_span_fn fn, const void *args)
+{
+    walk_args w = { .nd = nd, .operands = operands, .fn = fn, .args = args };
+
+    if (begin >= end)
+        return;
+    w.n = nd->ndim == 0 ? 1 : nd->dim[nd->ndim - 1];
+    w.pieces = tpi_ceil_div(w.n, TPI_PIECE);
+    walk_part(&w, begin, end);
+}
+
 void CPU(walk)(const tpi_run *r, const tpi_nd *nd, int operands, tpi_span_fn fn, const void *args)
 {
     walk_args w = { .nd = nd, .operands = operands, .fn = fn, .args = args };

@@ -1,0 +1,36 @@
+/*
+ * disk.h - files read at an offset, and files that appear whole or not at all.  Internal.
+ */
+#ifndef TPI_DISK_H
+#define TPI_DISK_H
+
+#include "core/internal.h"
+
+/* A regular file opened for reading.  Its descriptor may be put to rest (models come in up to 4,096 shards); it comes back by
+ * itself, and a file that is another one by then, or has changed, is an error. */
+typedef struct tpi_disk {
+    char   *path;
+    int     fd; /* -1: at rest */
+    int64_t size;
+    int64_t stamp[4]; /* device, inode, seconds and nanoseconds of the last change */
+} tpi_disk;
+
+bool tpi_disk_open(tp_ctx *ctx, tpi_disk *d, const char *path) TPI_MUST_USE;
+/* Exactly n bytes at offset; the caller has checked that they lie within the file. */
+bool tpi_disk_read(tp_ctx *ctx, tpi_disk *d, int64_t offset, void *p, size_t n) TPI_MUST_USE;
+void tpi_disk_rest(tpi_disk *d);
+void tpi_disk_close(tpi_disk *d);
+
+/* A file on its way: ".NAME.tmp.PID" beside the target. */
+typedef struct tpi_save {
+    char *path, *tmp;
+    int   fd; /* -1 once given away or closed */
+} tpi_save;
+
+bool tpi_save_begin(tp_ctx *ctx, tpi_save *s, const char *path) TPI_MUST_USE;
+bool tpi_save_write(tp_ctx *ctx, tpi_save *s, const void *p, size_t n) TPI_MUST_USE;
+/* fsync, rename, fsync of the directory.  Ends s either way; after a failure the target is as it was. */
+bool tpi_save_commit(tp_ctx *ctx, tpi_save *s) TPI_MUST_USE;
+void tpi_save_drop(tpi_save *s);
+
+#endif

@@ -1,0 +1,11 @@
+/* main.c - the tapir program: a sub-command each is one file. */
+#include "tools/commands.h"
+
+int main(int argc, char **argv)
+{
+    static const cli_command *const commands[] = {
+        &cmd_finetune, &cmd_generate, &cmd_eval, &cmd_score, &cmd_tokenize, &cmd_inspect, &cmd_env, NULL,
+    };
+
+    return cli_main(argc, argv, commands);
+}
