@@ -77,7 +77,9 @@ static void transpose_part(const void *args, int64_t begin, int64_t end)
 
     for (int64_t i = begin; i < end; i++) {
         int64_t row = i % bands * TILE, outer = i / bands, ya = row * nd->stride[0][last - 1], xa = row;
-        tile    t = { .size = tpi_size_of(c->yt), .rows = tpi_min64(TILE, rows - row), .ys = nd->stride[0][last - 1], .xs = c->xs };
+        tile    t = {
+            .size = tpi_size_of(c->yt), .rows = tpi_min64(TILE, rows - row), .ys = nd->stride[0][last - 1], .xs = c->xs,
+        };
 
         for (int d = last - 2; d >= 0; d--) {
             ya += outer % nd->dim[d] * nd->stride[0][d];

@@ -24,7 +24,8 @@ TPI_INLINE float tpi_fma(float a, float b, float c)
 #endif
 }
 
-/* To the nearest integer, ties to even.  SSE2 has no instruction for it: there adding 2^23 rounds, as far as there are fractions. */
+/* To the nearest integer, ties to even.  SSE2 has no instruction for it: there adding 2^23 rounds, as far as there are
+ * fractions. */
 TPI_INLINE float tpi_vround(float x)
 {
 #if defined(__x86_64__) && !defined(__SSE4_1__)
