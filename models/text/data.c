@@ -173,13 +173,15 @@ static tp_loader_opts loader_opts(const tp_data_opts *o)
 
 static tp_dataset dataset(tp_data *d)
 {
-    return (tp_dataset){ .length = (int64_t)d->n,
-                         .user = d,
-                         .make = tpi_batch_make,
-                         .drop = tpi_batch_drop,
-                         .cut = d->opts.pack              ? tpi_cut_packed
-                                : d->opts.group_by_length ? tpi_cut_grouped
-                                                          : NULL };
+    tp_dataset set = { .length = (int64_t)d->n, .user = d, .make = tpi_batch_make, .drop = tpi_batch_drop };
+
+    if (d->opts.pack)
+        set.cut = tpi_cut_packed;
+    else if (d->opts.share_rows)
+        set.cut = tpi_cut_shared;
+    else if (d->opts.group_by_length)
+        set.cut = tpi_cut_grouped;
+    return set;
 }
 
 /* Batches and places of the first epoch. */
@@ -187,18 +189,19 @@ static bool look_ahead(tp_ctx *ctx, tp_data *d)
 {
     tp_dataset     set = dataset(d);
     tp_loader_opts o = loader_opts(&d->opts);
-    int64_t       *order = tpi_alloc(ctx, 2 * d->n, sizeof *order), *end = order + d->n, rows, width, begin = 0;
+    int64_t       *order = tpi_alloc(ctx, 2 * d->n, sizeof *order), *end, rows, width, begin = 0;
 
-    d->count.batches = order ? tpi_order(&set, &o, 0, order, end) : -1;
-    if (order != NULL && d->count.batches < 0)
-        tp_fail(ctx, TP_ENOMEM, "data: out of memory for the order of %zu samples", d->n);
+    if (order == NULL)
+        return false;
+    end = order + d->n;
+    d->count.batches = tpi_order(&set, &o, 0, order, end);
     for (int64_t b = 0; b < d->count.batches; b++) {
         tpi_batch_shape(d, order + begin, end[b] - begin, &rows, &width);
         d->count.places += rows * width;
         begin = end[b];
     }
     tpi_free(order);
-    return d->count.batches >= 0;
+    return d->count.batches >= 0 || tp_fail(ctx, TP_ENOMEM, "data: out of memory for the order of samples") != NULL;
 }
 
 static bool check(tp_ctx *ctx, const tp_tokenizer *tok, const tp_data_opts *o)
@@ -233,6 +236,7 @@ tp_data *tp_data_open(tp_ctx *ctx, const char *path, const tp_tokenizer *tok, co
         return NULL;
     d->tok = tok;
     d->opts = o;
+    d->shared = o.pack || o.share_rows;
     lo = loader_opts(&o);
     if (tpi_encode_begin(ctx, d) && read_file(ctx, d, path) && look_ahead(ctx, d)) {
         set = dataset(d);
