@@ -13,8 +13,7 @@ typedef struct {
     bool    more;
 } unused_keys;
 
-/* ---- keys that are not used
- * ------------------------------------------------------------------------------------------------- */
+/* ---- keys that are not used -------------------------------------------------------------------------------------- */
 
 static bool count_key(tp_ctx *ctx, unused_keys *u, const char *key)
 {
@@ -51,7 +50,7 @@ static bool count_unused(tp_ctx *ctx, unused_keys *u, const tpi_json *line, cons
     return true;
 }
 
-/* One note for all; names from a file may hold anything, so they are cut short. */
+/* One note for all; names from a file may be long, and hold what a terminal obeys. */
 static void tell_unused(tp_ctx *ctx, unused_keys *u, const char *path)
 {
     char   text[1024] = "";
@@ -60,14 +59,16 @@ static void tell_unused(tp_ctx *ctx, unused_keys *u, const char *path)
     for (int i = 0; i < u->n && at < sizeof text - 100; i++)
         at += (size_t)snprintf(text + at, sizeof text - at, "%s%.40s (%lld lines)", i ? ", " : "", u->name[i],
                                (long long)u->lines[i]);
-    if (u->n > 0)
+    for (char *p = text; *p != '\0'; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            *p = '?';
+    if (u->n > 0 && tp_ok(ctx)) /* bad input is told in one line */
         tp_message(ctx, TP_NOTE, "%s: keys that are not used: %s%s", path, text, u->more ? ", and more" : "");
     for (int i = 0; i < u->n; i++)
         tpi_free(u->name[i]);
 }
 
-/* ---- samples
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- samples ----------------------------------------------------------------------------------------------------- */
 
 static int32_t count_targets(const bool *trained, int64_t n)
 {
@@ -140,29 +141,36 @@ static bool read_lines(tp_ctx *ctx, tp_data *d, tpi_jsonl *in, unused_keys *u)
     return tp_ok(ctx);
 }
 
+/* False, and why, when nothing is left to train on. */
+static bool check_samples(tp_ctx *ctx, const tp_data *d, const char *path)
+{
+    if (d->n > 0)
+        return true;
+    if (d->count.dropped == 0)
+        return tp_fail(ctx, TP_EARG, "%s: there is no line with a sample in it", path) != NULL;
+    return tp_fail(ctx, TP_EARG, "%s: no sample is left: all %lld have more than %lld tokens", path,
+                   (long long)d->count.dropped, (long long)d->opts.max_len) != NULL;
+}
+
 static bool read_file(tp_ctx *ctx, tp_data *d, const char *path)
 {
-    tpi_jsonl   in;
-    unused_keys u = { .n = 0 };
-    bool        ok = tpi_jsonl_open(ctx, &in, path) && read_lines(ctx, d, &in, &u);
+    tpi_jsonl     in;
+    unused_keys   u = { .n = 0 };
+    tp_data_count c;
+    bool          ok = tpi_jsonl_open(ctx, &in, path) && read_lines(ctx, d, &in, &u) && check_samples(ctx, d, path);
 
     tpi_jsonl_close(&in);
     tell_unused(ctx, &u, path);
-    if (ok && d->n == 0 && d->count.dropped == 0)
-        return tp_fail(ctx, TP_EARG, "%s: there is no line with a sample in it", path) != NULL;
-    if (ok && d->n == 0)
-        return tp_fail(ctx, TP_EARG, "%s: no sample is left: all %lld have more than %lld tokens", path,
-                       (long long)d->count.dropped, (long long)d->opts.max_len) != NULL;
-    if (ok && d->count.dropped + d->count.cut > 0)
+    c = d->count;
+    if (ok && c.dropped + c.cut > 0)
         tp_message(ctx, TP_WARNING,
                    "%s: of %lld samples %lld were left out and %lld cut: they have more than %lld tokens", path,
-                   (long long)(d->count.samples + d->count.dropped), (long long)d->count.dropped,
-                   (long long)d->count.cut, (long long)d->opts.max_len);
+                   (long long)(c.samples + c.dropped), (long long)c.dropped, (long long)c.cut,
+                   (long long)d->opts.max_len);
     return ok;
 }
 
-/* ---- opening
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- opening ----------------------------------------------------------------------------------------------------- */
 
 static tp_loader_opts loader_opts(const tp_data_opts *o)
 {
@@ -260,8 +268,7 @@ void tp_data_free(tp_data *d)
     tpi_free(d);
 }
 
-/* ---- using
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- using ------------------------------------------------------------------------------------------------------- */
 
 tp_lm_batch tp_data_next(tp_ctx *ctx, tp_data *d)
 {

@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- first fit
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- first fit --------------------------------------------------------------------------------------------------- */
 
 /* A tree over the rows, each node the most room of the rows below it: the first row with room is found in log n. */
 typedef struct {
@@ -135,8 +134,7 @@ int64_t tpi_cut_packed(void *user, uint64_t key, int64_t batch, int64_t *order, 
     return rows < 0 ? -1 : (rows + batch - 1) / batch;
 }
 
-/* ---- like lengths
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- like lengths ------------------------------------------------------------------------------------------------ */
 
 enum { WINDOW = 50 }; /* batches whose samples are sorted together: the rest of the order stays random */
 
