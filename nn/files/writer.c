@@ -98,37 +98,38 @@ static bool ckpt_path(tp_writer *w, const char *section, const char *name, char 
 }
 
 typedef struct ckpt_sink {
-    tp_writer        *w;
-    const char       *path;
-    const tpi_stored *type;
-    int               ndim;
-    int64_t           dim[TP_MAX_DIM];
+    tp_writer   *w;
+    tpi_h5_set   set;
+    tpi_h5_named attr[4]; /* the first is the hash */
+    int          attrs;
 } ckpt_sink;
 
 /* Writes values, their hash, and takes them into the content. */
 static bool put_set(void *user, const void *p, size_t n)
 {
     ckpt_sink *k = user;
-    tpi_h5    *h = k->w->h5;
-    uint64_t   hash = tpi_hash64(p, n);
+    tpi_h5_set s = k->set;
 
-    return tpi_h5_put(h, k->path, k->type, k->ndim, k->dim, p) && int_attr(h, k->path, "xxh3", TPI_H5_U64, hash) &&
-           tpi_content_add(k->w->ctx, &k->w->content, k->path, k->type, k->ndim, k->dim, hash);
+    s.data = p;
+    k->attr[0] = (tpi_h5_named){ "xxh3", { .kind = TPI_H5_U64, .number = tpi_hash64(p, n) } };
+    return tpi_h5_put(k->w->h5, &s, k->attr, k->attrs) &&
+           tpi_content_add(k->w->ctx, &k->w->content, s.path, s.type, s.ndim, s.dim, k->attr[0].value.number);
 }
 
 static bool ckpt_tensor(tp_writer *w, const char *section, const char *name, tp_tensor *x)
 {
     bool      model = section && (strcmp(section, "model") == 0 || strcmp(section, "adapter") == 0);
     char      path[TPI_CKPT_PATH];
-    ckpt_sink k = { .w = w, .path = path, .type = tpi_stored_of(tp_dtype_of(x)), .ndim = tp_ndim(x) };
+    int64_t   dim[TP_MAX_DIM];
+    ckpt_sink k = { .w = w, .set = { path, tpi_stored_of(tp_dtype_of(x)), tp_ndim(x), dim, NULL }, .attrs = model ? 4 : 2 };
     int       i;
 
-    for (i = 0; i < k.ndim; i++)
-        k.dim[i] = tp_dim(x, i);
-    if (!ckpt_path(w, section, name, path) || !tpi_write_values(w->ctx, x, put_set, &k) || !text_attr(w->h5, path, "name", name))
-        return false;
-    return !model || (text_attr(w->h5, path, "role", tp_dtype_is_float(tp_dtype_of(x)) ? "param" : "buffer") &&
-                      int_attr(w->h5, path, "requires_grad", TPI_H5_U8, tp_trainable(x)));
+    for (i = 0; i < k.set.ndim; i++)
+        dim[i] = tp_dim(x, i);
+    k.attr[1] = (tpi_h5_named){ "name", { .kind = TPI_H5_TEXT, .text = name } };
+    k.attr[2] = (tpi_h5_named){ "role", { .kind = TPI_H5_TEXT, .text = tp_dtype_is_float(tp_dtype_of(x)) ? "param" : "buffer" } };
+    k.attr[3] = (tpi_h5_named){ "requires_grad", { .kind = TPI_H5_U8, .number = tp_trainable(x) } };
+    return ckpt_path(w, section, name, path) && tpi_write_values(w->ctx, x, put_set, &k);
 }
 
 static bool keep_tensor(tp_writer *w, const char *name, tp_tensor *x)
@@ -193,11 +194,11 @@ bool tp_writer_tie(tp_ctx *ctx, tp_writer *w, const char *section, const char *n
 bool tp_writer_text(tp_ctx *ctx, tp_writer *w, const char *path, const char *text, size_t n)
 {
     const char *name = path ? strchr(path, '/') : NULL;
-    ckpt_sink   k = { .w = w, .path = path, .ndim = 1, .dim = { (int64_t)n } };
+    int64_t     size = (int64_t)n;
+    ckpt_sink   k = { .w = w, .set = { path, tpi_stored_of(TP_U8), 1, &size, NULL }, .attrs = 1 };
 
     if (!usable(ctx, w, "tp_writer_text"))
         return false;
-    k.type = tpi_stored_of(TP_U8);
     if (!w->h5 || !name || (strncmp(path, "config/", 7) != 0 && strncmp(path, "tokenizer/", 10) != 0) || !tpi_name_ok(path, strlen(path)) ||
         name[1] == '.' || name[1] == '\0' || strchr(name + 1, '/') || (n > 0 && !text) || n > TPI_MAX_TEXT)
         return note(w, tp_fail(ctx, TP_EARG, "tp_writer_text: a checkpoint and a path such as \"config/model.json\" are needed, and no "
