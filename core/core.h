@@ -174,7 +174,7 @@ TP_API char      *tp_shape_text(const tp_tensor *x, char *buf, size_t size);
 /* The first value, on the host, to be read; strides apply.  NULL after a failure and for values that are gone. */
 TP_API const void *tp_values(tp_ctx *ctx, const tp_tensor *x);
 /* The same to be written: counts as a change of the values.  Typed variants fail with TP_EDTYPE. */
-TP_API void       *tp_data(tp_ctx *ctx, tp_tensor *x);
+TP_API void       *tp_raw(tp_ctx *ctx, tp_tensor *x);
 TP_API float      *tp_f32(tp_ctx *ctx, tp_tensor *x);
 TP_API double     *tp_f64(tp_ctx *ctx, tp_tensor *x);
 TP_API int32_t    *tp_i32(tp_ctx *ctx, tp_tensor *x);

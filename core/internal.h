@@ -22,7 +22,7 @@ char *tpi_strdup(tp_ctx *ctx, const char *s) TPI_MUST_USE;
 /* The first n bytes of s and a NUL. */
 char *tpi_strndup(tp_ctx *ctx, const char *s, size_t n) TPI_MUST_USE;
 /* printf into new memory, which the caller frees with tpi_free. */
-char *tpi_format(tp_ctx *ctx, const char *fmt, ...) TPI_MUST_USE TP_PRINTF(2, 3);
+char *tpi_format(tp_ctx *ctx, const char *fmt, ...) TPI_MUST_USE TP_PRINTF(2, 3) __attribute__((nonnull(2)));
 void  tpi_free(void *p);
 /* For libraries that want malloc and free by pointer (jansson, PCRE2). */
 void *tpi_raw_malloc(size_t size);
@@ -30,9 +30,9 @@ void  tpi_raw_free(void *p);
 
 /* For tests: the allocation number `after` (from 0) fails, and with `always` every one from there on; after < 0 never.  All of
  * the process, one of the named exceptions to "no global state". */
-TP_API void tpi_fail_alloc(long after, bool always);
+void  tpi_fail_alloc(long after, bool always);
 /* Allocations tried since the last tpi_fail_alloc. */
-TP_API long tpi_count_alloc(void);
+long  tpi_count_alloc(void);
 
 /* Checked arithmetic for sizes that come from files: false on overflow. */
 static inline bool tpi_mul_ok(size_t a, size_t b, size_t *c)

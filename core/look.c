@@ -84,7 +84,7 @@ const void *tp_values(tp_ctx *ctx, const tp_tensor *x)
     return on_host(ctx, "values", x) ? x->data : NULL;
 }
 
-void *tp_data(tp_ctx *ctx, tp_tensor *x)
+void *tp_raw(tp_ctx *ctx, tp_tensor *x)
 {
     if (!on_host(ctx, "data", x))
         return NULL;
@@ -98,7 +98,7 @@ static void *typed(tp_ctx *ctx, tp_tensor *x, tp_dtype t)
         return NULL;
     if ((tp_dtype)x->dtype != t)
         return tp_fail(ctx, TP_EDTYPE, "data: the tensor is %s, asked for as %s", tp_dtype_name((tp_dtype)x->dtype), tp_dtype_name(t));
-    return tp_data(ctx, x);
+    return tp_raw(ctx, x);
 }
 
 float *tp_f32(tp_ctx *ctx, tp_tensor *x)

@@ -29,7 +29,7 @@ typedef struct {
     bool                   *done;
 } generation;
 
-/* ---- choosing a token ------------------------------------------------------------------------------------------------------------ */
+/* ---- choosing a token -------------------------------------------------------------------------------------------- */
 
 static int32_t likeliest(const float *x, int64_t n)
 {
@@ -92,7 +92,7 @@ static int32_t draw(generation *g, const float *x, tpi_key key, int64_t row)
     return g->cand[n - 1].id;
 }
 
-/* ---- running the model ----------------------------------------------------------------------------------------------------------- */
+/* ---- running the model ------------------------------------------------------------------------------------------- */
 
 /* Prompts stand at the right edge, so that all rows go on at one place; the padding on the left is seen by nobody. */
 static tp_tensor *prompt_ids(generation *g, tp_tensor **pos, tp_tensor **range)
@@ -207,8 +207,8 @@ static bool prepare(generation *g)
         g->longest = g->prompt[b].n > g->longest ? g->prompt[b].n : g->longest;
     }
     if (g->longest >= room)
-        return tp_fail(ctx, TP_EARG, "generate: a prompt of %lld tokens, the model has %lld positions", (long long)g->longest,
-                       (long long)room) != NULL;
+        return tp_fail(ctx, TP_EARG, "generate: a prompt of %lld tokens, the model has %lld positions",
+                       (long long)g->longest, (long long)room) != NULL;
     g->max_new = g->o->max_new > 0 ? g->o->max_new : 128;
     g->max_new = g->max_new > room - g->longest ? room - g->longest : g->max_new;
     g->vocab = tp_llama_config_of(g->model)->vocab_size;
@@ -220,11 +220,12 @@ static bool prepare(generation *g)
     return tp_ok(ctx);
 }
 
-bool tp_generate(tp_ctx *ctx, tp_llama *model, int64_t n, const tp_ids *prompt, tp_ids *out, const tp_generate_opts *opts)
+bool tp_generate(tp_ctx *ctx, tp_llama *model, int64_t n, const tp_ids *prompt, tp_ids *out,
+                 const tp_generate_opts *opts)
 {
     static const tp_generate_opts standard = { 0 };
-    generation                    g = { .ctx = ctx, .model = model, .o = opts ? opts : &standard, .n = n, .prompt = prompt, .out = out };
-    bool                          was;
+    generation g = { .ctx = ctx, .model = model, .o = opts ? opts : &standard, .n = n, .prompt = prompt, .out = out };
+    bool       was;
 
     if (!tp_ok(ctx) || model == NULL || n < 1 || prompt == NULL || out == NULL)
         return tp_fail(ctx, TP_EARG, "generate: no model or no prompts") != NULL;

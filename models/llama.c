@@ -2,7 +2,7 @@
 #include "models/llama_internal.h"
 #include "ops/ops.h"
 
-/* ---- one block ------------------------------------------------------------------------------------------------------------------ */
+/* ---- one block --------------------------------------------------------------------------------------------------- */
 
 /* [B, S, heads * d] as [B, S, heads, d]. */
 static tp_tensor *heads(tp_ctx *ctx, tp_tensor *x, int64_t n, int64_t d)
@@ -50,7 +50,8 @@ static tp_tensor *feed_forward(tp_ctx *ctx, tpi_mlp *f, tp_tensor *x)
     return tp_linear_forward(ctx, &f->down, tp_silu_mul(ctx, g, u));
 }
 
-/* in: the residual stream, positions, ranges.  A function of its block and its inputs alone, so that it can be run again. */
+/* in: the residual stream, positions, ranges.  A function of its block and its inputs alone, so that it can be run
+ * again. */
 static tp_tensor *block_forward(tp_ctx *ctx, void *user, tp_tensor *const *in)
 {
     tpi_block  *b = user;
@@ -67,7 +68,7 @@ static tp_tensor *block_forward(tp_ctx *ctx, void *user, tp_tensor *const *in)
     return y;
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 static tp_tensor *check_ids(tp_ctx *ctx, tp_llama *model, tp_tensor *ids, tp_kv_cache *cache)
 {
@@ -79,15 +80,18 @@ static tp_tensor *check_ids(tp_ctx *ctx, tp_llama *model, tp_tensor *ids, tp_kv_
         return NULL;
     if (tp_ndim(ids) != 2)
         return tp_fail(ctx, TP_ESHAPE, "llama: ids is %s, expected [batch, places]", tp_shape_text(ids, a, sizeof a));
-    if (cache != NULL && (cache->model != model || cache->batch != tp_dim(ids, 0) || cache->filled + tp_dim(ids, 1) > cache->length))
-        return tp_fail(ctx, TP_EARG, "llama: ids %s behind %lld places of a cache for %lld sequences of %lld", tp_shape_text(ids, a, sizeof a),
-                       (long long)cache->filled, (long long)cache->batch, (long long)cache->length);
+    if (cache != NULL &&
+        (cache->model != model || cache->batch != tp_dim(ids, 0) || cache->filled + tp_dim(ids, 1) > cache->length))
+        return tp_fail(ctx, TP_EARG, "llama: ids %s behind %lld places of a cache for %lld sequences of %lld",
+                       tp_shape_text(ids, a, sizeof a), (long long)cache->filled, (long long)cache->batch,
+                       (long long)cache->length);
     if (cache != NULL && tp_recording(ctx))
         return tp_fail(ctx, TP_EARG, "llama: a cache needs recording switched off (tp_record)");
     return ids;
 }
 
-tp_tensor *tp_llama_hidden(tp_ctx *ctx, tp_llama *model, tp_tensor *ids, tp_tensor *pos, tp_tensor *range, tp_kv_cache *cache)
+tp_tensor *tp_llama_hidden(tp_ctx *ctx, tp_llama *model, tp_tensor *ids, tp_tensor *pos, tp_tensor *range,
+                           tp_kv_cache *cache)
 {
     tp_scope   s;
     tp_tensor *h;
@@ -100,7 +104,8 @@ tp_tensor *tp_llama_hidden(tp_ctx *ctx, tp_llama *model, tp_tensor *ids, tp_tens
     for (int64_t i = 0; i < model->config.num_hidden_layers && tp_ok(ctx); i++) {
         tp_tensor *in[3] = { h, pos, range };
 
-        h = model->recompute ? tp_checkpoint(ctx, block_forward, &model->block[i], 3, in) : block_forward(ctx, &model->block[i], in);
+        h = model->recompute ? tp_checkpoint(ctx, block_forward, &model->block[i], 3, in)
+                             : block_forward(ctx, &model->block[i], in);
     }
     h = tp_rms_norm_forward(ctx, &model->norm, h);
     model->cache = NULL;
@@ -150,7 +155,7 @@ tp_tensor *tp_llama_loss(tp_ctx *ctx, tp_llama *model, tp_lm_batch b)
     return loss_of(ctx, model, b, true);
 }
 
-/* ---- the cache ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the cache --------------------------------------------------------------------------------------------------- */
 
 tp_kv_cache *tp_kv_cache_new(tp_ctx *ctx, tp_llama *model, int64_t batch, int64_t length)
 {
@@ -159,7 +164,8 @@ tp_kv_cache *tp_kv_cache_new(tp_ctx *ctx, tp_llama *model, int64_t batch, int64_
     tp_scope               s;
 
     if (!tp_ok(ctx) || model == NULL || batch < 1 || length < 1)
-        return tp_fail(ctx, TP_EARG, "kv_cache_new: no model, or %lld sequences of %lld places", (long long)batch, (long long)length);
+        return tp_fail(ctx, TP_EARG, "kv_cache_new: no model, or %lld sequences of %lld places", (long long)batch,
+                       (long long)length);
     c = &model->config;
     if (length > c->max_position_embeddings)
         return tp_fail(ctx, TP_EARG, "kv_cache_new: %lld places, the model has %lld positions", (long long)length,
@@ -172,8 +178,10 @@ tp_kv_cache *tp_kv_cache_new(tp_ctx *ctx, tp_llama *model, int64_t batch, int64_
     cache->k = tpi_alloc(ctx, (size_t)c->num_hidden_layers, sizeof *cache->k);
     cache->v = tpi_alloc(ctx, (size_t)c->num_hidden_layers, sizeof *cache->v);
     for (int64_t i = 0; i < c->num_hidden_layers && tp_ok(ctx); i++) {
-        cache->k[i] = tp_retain(tp_empty(ctx, model->dtype, TP_SHAPE(batch, length, c->num_key_value_heads, c->head_dim)));
-        cache->v[i] = tp_retain(tp_empty(ctx, model->dtype, TP_SHAPE(batch, length, c->num_key_value_heads, c->head_dim)));
+        cache->k[i] = tp_retain(
+            tp_empty(ctx, model->dtype, TP_SHAPE(batch, length, c->num_key_value_heads, c->head_dim)));
+        cache->v[i] = tp_retain(
+            tp_empty(ctx, model->dtype, TP_SHAPE(batch, length, c->num_key_value_heads, c->head_dim)));
     }
     tp_scope_end(ctx, s);
     if (tp_ok(ctx))

@@ -24,7 +24,8 @@ static void read_sizes(tp_ctx *ctx, const char *name, const tpi_json *j, tp_llam
     c->intermediate_size = tpi_json_int(ctx, name, j, "intermediate_size", 0, 1, MOST);
     c->num_hidden_layers = tpi_json_int(ctx, name, j, "num_hidden_layers", 0, 1, 100000);
     c->num_attention_heads = tpi_json_int(ctx, name, j, "num_attention_heads", 0, 1, MOST);
-    c->num_key_value_heads = tpi_json_int(ctx, name, j, "num_key_value_heads", strcmp(c->model_type, "mistral") == 0 ? 8 : 0, 1, MOST);
+    c->num_key_value_heads = tpi_json_int(ctx, name, j, "num_key_value_heads",
+                                          strcmp(c->model_type, "mistral") == 0 ? 8 : 0, 1, MOST);
     c->head_dim = tpi_json_int(ctx, name, j, "head_dim", 0, 1, MOST);
     c->max_position_embeddings = tpi_json_int(ctx, name, j, "max_position_embeddings", 2048, 1, MOST);
     c->rms_norm_eps = tpi_json_double(ctx, name, j, "rms_norm_eps", 1e-6);
@@ -69,9 +70,13 @@ static void read_switches(tp_ctx *ctx, const char *name, const tpi_json *j, tp_l
     if (qwen && tpi_json_bool(ctx, name, j, "use_sliding_window", false))
         tp_fail(ctx, TP_EFORMAT, "%s: use_sliding_window is true, which is not supported for qwen2", name);
     if (tpi_json_get(j, "quantization_config") != NULL)
-        tp_fail(ctx, TP_EFORMAT, "%s: quantization_config: a quantised checkpoint; expected plain weights or GGUF", name);
-    if (strcmp(tpi_json_text(ctx, name, j, "hidden_act", "silu") ? tpi_json_text(ctx, name, j, "hidden_act", "silu") : "", "silu") != 0)
-        tp_fail(ctx, TP_EFORMAT, "%s: hidden_act is '%s', expected silu", name, tpi_json_text(ctx, name, j, "hidden_act", "silu"));
+        tp_fail(ctx, TP_EFORMAT, "%s: quantization_config: a quantised checkpoint; expected plain weights or GGUF",
+                name);
+    if (strcmp(tpi_json_text(ctx, name, j, "hidden_act", "silu") ? tpi_json_text(ctx, name, j, "hidden_act", "silu")
+                                                                 : "",
+               "silu") != 0)
+        tp_fail(ctx, TP_EFORMAT, "%s: hidden_act is '%s', expected silu", name,
+                tpi_json_text(ctx, name, j, "hidden_act", "silu"));
 }
 
 bool tp_llama_config_read(tp_ctx *ctx, const char *name, const char *json, size_t n, tp_llama_config *config)
@@ -98,9 +103,15 @@ bool tp_llama_config_read(tp_ctx *ctx, const char *name, const char *json, size_
 
 bool tpi_llama_config_complete(tp_ctx *ctx, const char *name, tp_llama_config *c)
 {
-    const struct { const char *field; int64_t value; } needed[] = {
-        { "vocab_size", c->vocab_size }, { "hidden_size", c->hidden_size }, { "intermediate_size", c->intermediate_size },
-        { "num_hidden_layers", c->num_hidden_layers }, { "num_attention_heads", c->num_attention_heads },
+    const struct {
+        const char *field;
+        int64_t     value;
+    } needed[] = {
+        { "vocab_size", c->vocab_size },
+        { "hidden_size", c->hidden_size },
+        { "intermediate_size", c->intermediate_size },
+        { "num_hidden_layers", c->num_hidden_layers },
+        { "num_attention_heads", c->num_attention_heads },
     };
 
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
@@ -121,12 +132,15 @@ bool tpi_llama_config_complete(tp_ctx *ctx, const char *name, tp_llama_config *c
                        (long long)c->hidden_size, (long long)c->num_attention_heads) != NULL;
     c->head_dim = c->head_dim ? c->head_dim : c->hidden_size / c->num_attention_heads;
     if (c->head_dim % 2 != 0 || c->num_attention_heads % c->num_key_value_heads != 0)
-        return tp_fail(ctx, TP_EFORMAT, "%s: head_dim %lld must be even, num_attention_heads %lld a multiple of num_key_value_heads %lld",
-                       name, (long long)c->head_dim, (long long)c->num_attention_heads, (long long)c->num_key_value_heads) != NULL;
+        return tp_fail(
+                   ctx, TP_EFORMAT,
+                   "%s: head_dim %lld must be even, num_attention_heads %lld a multiple of num_key_value_heads %lld",
+                   name, (long long)c->head_dim, (long long)c->num_attention_heads,
+                   (long long)c->num_key_value_heads) != NULL;
     return true;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------------------ */
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 static void write_rope(tp_ctx *ctx, tpi_json *j, const tp_llama_config *c)
 {
@@ -151,8 +165,9 @@ char *tpi_llama_config_json(tp_ctx *ctx, const tp_llama *model, size_t *n)
     const tp_llama_config *c = &model->config;
     tpi_json              *j, *list;
     char                  *text;
-    const char            *class = strcmp(c->model_type, "qwen2") == 0 ? "Qwen2ForCausalLM"
-                                   : strcmp(c->model_type, "mistral") == 0 ? "MistralForCausalLM" : "LlamaForCausalLM";
+    const char *class = strcmp(c->model_type, "qwen2") == 0     ? "Qwen2ForCausalLM"
+                        : strcmp(c->model_type, "mistral") == 0 ? "MistralForCausalLM"
+                                                                : "LlamaForCausalLM";
 
     j = tpi_json_new_object(ctx);
     list = tpi_json_new_array(ctx);
@@ -180,7 +195,7 @@ char *tpi_llama_config_json(tp_ctx *ctx, const tp_llama *model, size_t *n)
     return text;
 }
 
-/* ---- rotary frequencies --------------------------------------------------------------------------------------------------------- */
+/* ---- rotary frequencies ------------------------------------------------------------------------------------------ */
 
 /* "llama3": long wavelengths are slowed down by factor, short ones kept, those between blended. */
 static double llama3_freq(const tp_llama_config *c, double f)
@@ -204,7 +219,8 @@ bool tpi_llama_freq(tp_ctx *ctx, tp_llama *model, tp_tensor *divide)
     float                 *freq = tp_f32(ctx, x), *by = divide ? tp_f32(ctx, divide) : NULL;
 
     if (divide != NULL && tp_numel(divide) != half)
-        tp_fail(ctx, TP_ESHAPE, "rope_freqs.weight has %lld elements, expected %lld", (long long)tp_numel(divide), (long long)half);
+        tp_fail(ctx, TP_ESHAPE, "rope_freqs.weight has %lld elements, expected %lld", (long long)tp_numel(divide),
+                (long long)half);
     for (int64_t i = 0; tp_ok(ctx) && freq != NULL && i < half; i++) {
         double f = pow(c->rope_theta, -2.0 * (double)i / (double)c->head_dim);
 

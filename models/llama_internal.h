@@ -35,9 +35,9 @@ struct tp_llama {
     tp_ctx         *ctx;
     tp_llama_config config;
     tp_dtype        dtype;
-    tp_tensor      *freq; /* f32 [head_dim / 2] */
+    tp_tensor      *freq;   /* f32 [head_dim / 2] */
+    tp_tensor      *divide; /* rope_freqs.weight, which freq has been divided by; NULL: none */
     tp_tokenizer   *tokenizer;
-    char           *identity;
     char           *config_json; /* the text that came with the weights, for saving; NULL: made from config */
     bool            recompute;
     tp_kv_cache    *cache; /* while a pass with one runs */

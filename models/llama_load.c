@@ -12,7 +12,7 @@ typedef struct {
     int64_t   used;
 } builder;
 
-/* ---- parameters ---------------------------------------------------------------------------------------------------------------- */
+/* ---- parameters -------------------------------------------------------------------------------------------------- */
 
 /* The file's tensor "path.name", checked; *slot stays NULL when there is none and it is optional. */
 static void param_from_file(builder *b, tp_module *m, tp_tensor **slot, const char *name, int ndim, const int64_t *dim)
@@ -37,7 +37,8 @@ static void param_from_file(builder *b, tp_module *m, tp_tensor **slot, const ch
         n += (size_t)snprintf(want + n, sizeof want - n, "%s%lld", i ? ", " : "", (long long)dim[i]);
     }
     if (!fits) {
-        tp_fail(ctx, TP_ESHAPE, "%s: %s is %s, config.json says %s]", tp_file_path(b->f), full, tp_shape_text(x, got, sizeof got), want);
+        tp_fail(ctx, TP_ESHAPE, "%s: %s is %s, config.json says %s]", tp_file_path(b->f), full,
+                tp_shape_text(x, got, sizeof got), want);
         return;
     }
     tp_set_trainable(ctx, x, true);
@@ -46,8 +47,8 @@ static void param_from_file(builder *b, tp_module *m, tp_tensor **slot, const ch
 }
 
 /* spread: the standard deviation of random values; 0: the constant `value`. */
-static void make_param(builder *b, tp_module *m, tp_tensor **slot, const char *name, double spread, double value, int ndim,
-                       const int64_t *dim)
+static void make_param(builder *b, tp_module *m, tp_tensor **slot, const char *name, double spread, double value,
+                       int ndim, const int64_t *dim)
 {
     tp_scope s;
 
@@ -67,7 +68,8 @@ static void make_param(builder *b, tp_module *m, tp_tensor **slot, const char *n
     tp_scope_end(b->ctx, s);
 }
 
-static void make_linear(builder *b, tp_linear *l, tp_module *parent, const char *name, int64_t in, int64_t out, bool bias)
+static void make_linear(builder *b, tp_linear *l, tp_module *parent, const char *name, int64_t in, int64_t out,
+                        bool bias)
 {
     tp_module_init(b->ctx, &l->m, parent, "Linear", name);
     make_param(b, &l->m, &l->w, "weight", b->model->config.initializer_range, 0, TP_SHAPE(out, in));
@@ -82,14 +84,14 @@ static void make_norm(builder *b, tp_rms_norm *n, tp_module *parent, const char 
     make_param(b, &n->m, &n->w, "weight", 0, 1, TP_SHAPE(b->model->config.hidden_size));
 }
 
-/* ---- modules ------------------------------------------------------------------------------------------------------------------- */
+/* ---- modules ----------------------------------------------------------------------------------------------------- */
 
 static void make_block(builder *b, tpi_block *k, int64_t i)
 {
     const tp_llama_config *c = &b->model->config;
-    int64_t                d = c->hidden_size, q = c->num_attention_heads * c->head_dim, kv = c->num_key_value_heads * c->head_dim;
-    bool                   bias = c->attention_bias || c->qkv_bias;
-    char                   name[24];
+    int64_t d = c->hidden_size, q = c->num_attention_heads * c->head_dim, kv = c->num_key_value_heads * c->head_dim;
+    bool    bias = c->attention_bias || c->qkv_bias;
+    char    name[24];
 
     snprintf(name, sizeof name, "%lld", (long long)i);
     k->model = b->model;
@@ -120,7 +122,8 @@ static void make_head(builder *b)
         b->used += b->f != NULL && tp_file_find(b->f, "lm_head.weight") != NULL;
         return;
     }
-    make_param(b, &model->head.m, &model->head.w, "weight", c->initializer_range, 0, TP_SHAPE(c->vocab_size, c->hidden_size));
+    make_param(b, &model->head.m, &model->head.w, "weight", c->initializer_range, 0,
+               TP_SHAPE(c->vocab_size, c->hidden_size));
 }
 
 /* Tensors of the file that the model has no place for: an error that names the first ones. */
@@ -141,8 +144,8 @@ static void check_extra(builder *b)
             n += (size_t)snprintf(list + n, sizeof list - n, " %s", name);
     }
     if (extra > 0)
-        tp_fail(b->ctx, TP_EFORMAT, "%s: %lld tensors that this model has no place for:%s%s", tp_file_path(b->f), (long long)extra, list,
-                extra > 4 ? " ..." : "");
+        tp_fail(b->ctx, TP_EFORMAT, "%s: %lld tensors that this model has no place for:%s%s", tp_file_path(b->f),
+                (long long)extra, list, extra > 4 ? " ..." : "");
 }
 
 bool tpi_llama_build(tp_ctx *ctx, tp_llama *model, tp_file *f)
@@ -154,7 +157,8 @@ bool tpi_llama_build(tp_ctx *ctx, tp_llama *model, tp_file *f)
     tp_module_init(ctx, &model->root, NULL, "CausalLM", "");
     tp_module_init(ctx, &model->body, &model->root, "Model", "model");
     tp_module_init(ctx, &model->embed.m, &model->body, "Embedding", "embed_tokens");
-    make_param(&b, &model->embed.m, &model->embed.w, "weight", c->initializer_range, 0, TP_SHAPE(c->vocab_size, c->hidden_size));
+    make_param(&b, &model->embed.m, &model->embed.w, "weight", c->initializer_range, 0,
+               TP_SHAPE(c->vocab_size, c->hidden_size));
     tp_module_init(ctx, &model->list, &model->body, "ModuleList", "layers");
     model->block = tpi_alloc(ctx, (size_t)c->num_hidden_layers, sizeof *model->block);
     for (int64_t i = 0; model->block != NULL && i < c->num_hidden_layers && tp_ok(ctx); i++)
@@ -165,9 +169,10 @@ bool tpi_llama_build(tp_ctx *ctx, tp_llama *model, tp_file *f)
     }
     if (f != NULL && tp_ok(ctx))
         check_extra(&b);
+    if (f != NULL && tp_ok(ctx) && tp_file_find(f, "rope_freqs.weight") != NULL)
+        model->divide = tp_retain(tp_file_read(ctx, f, "rope_freqs.weight", TP_F32));
     if (tp_ok(ctx))
-        tpi_llama_freq(ctx, model, f != NULL && tp_file_find(f, "rope_freqs.weight") != NULL
-                                       ? tp_file_read(ctx, f, "rope_freqs.weight", TP_F32) : NULL);
+        tpi_llama_freq(ctx, model, model->divide);
     tp_scope_end(ctx, s);
     return tp_ok(ctx);
 }
@@ -202,7 +207,7 @@ tp_llama *tp_llama_new(tp_ctx *ctx, const tp_llama_config *config, tp_dtype t)
     return NULL;
 }
 
-/* ---- loading ------------------------------------------------------------------------------------------------------------------- */
+/* ---- loading ----------------------------------------------------------------------------------------------------- */
 
 static bool load_tokenizer(tp_ctx *ctx, tp_llama *model, tp_file *f)
 {
@@ -226,7 +231,7 @@ static bool load_into(tp_ctx *ctx, tp_llama *model, tp_file *f)
     if (!tpi_llama_build(ctx, model, f) || !load_tokenizer(ctx, model, f))
         return false;
     identity = tp_file_identity(ctx, f);
-    model->identity = identity ? tpi_strdup(ctx, identity) : NULL;
+    model->root.identity = identity ? tpi_intern(ctx, identity) : NULL;
     return tp_ok(ctx);
 }
 
@@ -254,14 +259,14 @@ void tp_llama_free(tp_llama *model)
         return;
     tp_module_free(&model->root);
     tp_release(model->freq);
+    tp_release(model->divide);
     tp_tokenizer_free(model->tokenizer);
     tpi_free(model->block);
-    tpi_free(model->identity);
     tpi_free(model->config_json);
     tpi_free(model);
 }
 
-/* ---- asking -------------------------------------------------------------------------------------------------------------------- */
+/* ---- asking ------------------------------------------------------------------------------------------------------ */
 
 tp_module *tp_llama_root(tp_llama *model)
 {

@@ -24,7 +24,8 @@ static tp_tensor *predictors(tp_ctx *ctx, tp_llama *model, const tp_ids *prompt,
 }
 
 /* Adds up rows first ... first + n of the predictors. */
-static void add_rows(tp_ctx *ctx, tp_llama *model, tp_tensor *h, const int32_t *id, int64_t first, int64_t n, tp_lm_score_result *r)
+static void add_rows(tp_ctx *ctx, tp_llama *model, tp_tensor *h, const int32_t *id, int64_t first, int64_t n,
+                     tp_lm_score_result *r)
 {
     tp_scope   s = tp_scope_begin(ctx);
     tp_tensor *logits = tp_cast(ctx, tp_llama_logits(ctx, model, tp_narrow(ctx, h, 0, first, n)), TP_F32);
@@ -42,7 +43,8 @@ static void add_rows(tp_ctx *ctx, tp_llama *model, tp_tensor *h, const int32_t *
     tp_scope_end(ctx, s);
 }
 
-bool tp_lm_score(tp_ctx *ctx, tp_llama *model, const tp_ids *prompt, const tp_ids *completion, tp_lm_score_result *result)
+bool tp_lm_score(tp_ctx *ctx, tp_llama *model, const tp_ids *prompt, const tp_ids *completion,
+                 tp_lm_score_result *result)
 {
     tp_lm_score_result r = { 0, 0, true };
     tp_scope           s;
@@ -53,8 +55,8 @@ bool tp_lm_score(tp_ctx *ctx, tp_llama *model, const tp_ids *prompt, const tp_id
     if (!tp_ok(ctx) || model == NULL || prompt == NULL || completion == NULL || result == NULL)
         return tp_fail(ctx, TP_EARG, "lm_score: no model, no tokens or no place for the result") != NULL;
     if (prompt->n < 1 || prompt->n + completion->n > room)
-        return tp_fail(ctx, TP_EARG, "lm_score: %lld + %lld tokens, expected at least 1 in front and at most %lld", (long long)prompt->n,
-                       (long long)completion->n, (long long)room) != NULL;
+        return tp_fail(ctx, TP_EARG, "lm_score: %lld + %lld tokens, expected at least 1 in front and at most %lld",
+                       (long long)prompt->n, (long long)completion->n, (long long)room) != NULL;
     s = tp_scope_begin(ctx);
     was = tp_record(ctx, false);
     tp_module_set_training(tp_llama_root(model), false);

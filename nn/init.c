@@ -19,8 +19,11 @@ static tp_tensor *draw(tp_ctx *ctx, tp_tensor *x, tpi_random kind, double p, dou
         return NULL;
     r = tpi_run_of(ctx);
     tpi_touch(x);
-    return tpi_done(ctx, "init", tpi_k(ctx)->random(&r, kind, (tp_dtype)x->dtype, x->data, x->numel, p, q,
-                                                    tpi_next_key(ctx, PURPOSE_INIT))) ? x : NULL;
+    return tpi_done(ctx, "init",
+                    tpi_k(ctx)->random(&r, kind, (tp_dtype)x->dtype, x->data, x->numel, p, q,
+                                       tpi_next_key(ctx, PURPOSE_INIT)))
+               ? x
+               : NULL;
 }
 
 tp_tensor *tp_init_constant(tp_ctx *ctx, tp_tensor *x, double value)
@@ -33,7 +36,9 @@ tp_tensor *tp_init_constant(tp_ctx *ctx, tp_tensor *x, double value)
         return tp_fail(ctx, TP_EARG, "init: the tensor is a strided view");
     r = tpi_run_of(ctx);
     tpi_touch(x);
-    return tpi_done(ctx, "init", tpi_k(ctx)->fill(&r, (tp_dtype)x->dtype, x->data, x->numel, value, (int64_t)value)) ? x : NULL;
+    return tpi_done(ctx, "init", tpi_k(ctx)->fill(&r, (tp_dtype)x->dtype, x->data, x->numel, value, (int64_t)value))
+               ? x
+               : NULL;
 }
 
 tp_tensor *tp_init_normal(tp_ctx *ctx, tp_tensor *x, double mean, double std)

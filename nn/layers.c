@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-void tp_embedding_init(tp_ctx *ctx, tp_embedding *e, tp_module *parent, const char *name, int64_t rows, int64_t d, tp_dtype t)
+void tp_embedding_init(tp_ctx *ctx, tp_embedding *e, tp_module *parent, const char *name, int64_t rows, int64_t d,
+                       tp_dtype t)
 {
     if (e == NULL)
         return;
@@ -27,7 +28,8 @@ tp_tensor *tp_embedding_forward(tp_ctx *ctx, tp_embedding *e, tp_tensor *ids)
     return y;
 }
 
-void tp_rms_norm_init(tp_ctx *ctx, tp_rms_norm *n, tp_module *parent, const char *name, int64_t d, double eps, tp_dtype t)
+void tp_rms_norm_init(tp_ctx *ctx, tp_rms_norm *n, tp_module *parent, const char *name, int64_t d, double eps,
+                      tp_dtype t)
 {
     if (n == NULL)
         return;
@@ -50,7 +52,8 @@ tp_tensor *tp_rms_norm_forward(tp_ctx *ctx, tp_rms_norm *n, tp_tensor *x)
     return y;
 }
 
-void tp_layer_norm_init(tp_ctx *ctx, tp_layer_norm *n, tp_module *parent, const char *name, int64_t d, double eps, tp_dtype t)
+void tp_layer_norm_init(tp_ctx *ctx, tp_layer_norm *n, tp_module *parent, const char *name, int64_t d, double eps,
+                        tp_dtype t)
 {
     if (n == NULL)
         return;

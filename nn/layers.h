@@ -1,6 +1,6 @@
 /*
- * layers.h - the layers: Linear, Embedding, RMSNorm, LayerNorm, Dropout.  Each is a transparent struct, filled by its init, run by
- * its forward, freed with its parent.
+ * layers.h - the layers: Linear, Embedding, RMSNorm, LayerNorm, Dropout.  Each is a transparent struct, filled by its
+ * init, run by its forward, freed with its parent.
  */
 #ifndef TP_LAYERS_H
 #define TP_LAYERS_H
@@ -15,14 +15,14 @@ extern "C" {
 /* y = x w^T + b, or what its adapters make of it. */
 struct tp_linear {
     tp_module   m;
-    tp_tensor  *w; /* [out, in] */
-    tp_tensor  *b; /* [out] or NULL */
+    tp_tensor  *w;        /* [out, in] */
+    tp_tensor  *b;        /* [out] or NULL */
     tp_adapter *adapters; /* the outermost; NULL: none */
 };
 
 /* w ~ U(-1/sqrt(in), 1/sqrt(in)) and b alike, as PyTorch. */
-TP_API void       tp_linear_init(tp_ctx *ctx, tp_linear *l, tp_module *parent, const char *name, int64_t in, int64_t out, bool bias,
-                                 tp_dtype t);
+TP_API void tp_linear_init(tp_ctx *ctx, tp_linear *l, tp_module *parent, const char *name, int64_t in, int64_t out,
+                           bool bias, tp_dtype t);
 /* x [..., in] -> [..., out], dtype of x. */
 TP_API tp_tensor *tp_linear_forward(tp_ctx *ctx, tp_linear *l, tp_tensor *x);
 /* The same without adapters. */
@@ -35,7 +35,8 @@ typedef struct tp_embedding {
 } tp_embedding;
 
 /* w ~ N(0, 1), as PyTorch. */
-TP_API void       tp_embedding_init(tp_ctx *ctx, tp_embedding *e, tp_module *parent, const char *name, int64_t rows, int64_t d, tp_dtype t);
+TP_API void       tp_embedding_init(tp_ctx *ctx, tp_embedding *e, tp_module *parent, const char *name, int64_t rows,
+                                    int64_t d, tp_dtype t);
 TP_API tp_tensor *tp_embedding_forward(tp_ctx *ctx, tp_embedding *e, tp_tensor *ids);
 
 /* y = x / rms(x) w */
@@ -45,7 +46,8 @@ typedef struct tp_rms_norm {
     double     eps;
 } tp_rms_norm;
 
-TP_API void       tp_rms_norm_init(tp_ctx *ctx, tp_rms_norm *n, tp_module *parent, const char *name, int64_t d, double eps, tp_dtype t);
+TP_API void tp_rms_norm_init(tp_ctx *ctx, tp_rms_norm *n, tp_module *parent, const char *name, int64_t d, double eps,
+                             tp_dtype t);
 TP_API tp_tensor *tp_rms_norm_forward(tp_ctx *ctx, tp_rms_norm *n, tp_tensor *x);
 
 /* y = (x - mean) / std w + b */
@@ -55,7 +57,8 @@ typedef struct tp_layer_norm {
     double     eps;
 } tp_layer_norm;
 
-TP_API void       tp_layer_norm_init(tp_ctx *ctx, tp_layer_norm *n, tp_module *parent, const char *name, int64_t d, double eps, tp_dtype t);
+TP_API void       tp_layer_norm_init(tp_ctx *ctx, tp_layer_norm *n, tp_module *parent, const char *name, int64_t d,
+                                     double eps, tp_dtype t);
 TP_API tp_tensor *tp_layer_norm_forward(tp_ctx *ctx, tp_layer_norm *n, tp_tensor *x);
 
 /* Drops each element with probability p while m.training is set. */

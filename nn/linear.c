@@ -6,7 +6,8 @@
 #include <math.h>
 #include <string.h>
 
-void tp_linear_init(tp_ctx *ctx, tp_linear *l, tp_module *parent, const char *name, int64_t in, int64_t out, bool bias, tp_dtype t)
+void tp_linear_init(tp_ctx *ctx, tp_linear *l, tp_module *parent, const char *name, int64_t in, int64_t out, bool bias,
+                    tp_dtype t)
 {
     double bound = 1 / sqrt(in > 0 ? (double)in : 1);
 
@@ -54,7 +55,7 @@ tp_tensor *tp_adapter_next(tp_ctx *ctx, tp_adapter *ad, tp_tensor *x)
     return run_chain(ctx, ad->linear, ad->below, x);
 }
 
-/* ---- attaching ---------------------------------------------------------------------------------------------------------------- */
+/* ---- attaching --------------------------------------------------------------------------------------------------- */
 
 /* Replaces zeros by defaults, negative numbers by 0, and checks ranges. */
 static bool complete_option(tp_ctx *ctx, const tp_adapter_type *type, const tp_option *o, void *opts)
@@ -106,7 +107,8 @@ tp_adapter *tp_adapter_attach(tp_ctx *ctx, tp_linear *linear, const tp_adapter_t
     size_t      room;
 
     if (!tp_ok(ctx) || linear == NULL || type == NULL || type->size < sizeof *ad)
-        return tp_fail(ctx, TP_EARG, "adapter_attach: no layer, no type, or one whose struct does not begin with tp_adapter");
+        return tp_fail(ctx, TP_EARG,
+                       "adapter_attach: no layer, no type, or one whose struct does not begin with tp_adapter");
     before = tp_module_enter(ctx, &linear->m);
     own = own_opts(ctx, type, opts);
     room = (type->size + 15) & ~(size_t)15;

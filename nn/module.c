@@ -26,7 +26,8 @@ void tp_module_init(tp_ctx *ctx, tp_module *m, tp_module *parent, const char *ki
     m->training = true;
     if (!tp_ok(ctx) || kind == NULL || name == NULL)
         return;
-    snprintf(path, sizeof path, "%s%s%s", parent ? prefix : "", parent && prefix[0] && name[0] ? "." : "", parent ? name : "");
+    snprintf(path, sizeof path, "%s%s%s", parent ? prefix : "", parent && prefix[0] && name[0] ? "." : "",
+             parent ? name : "");
     m->kind = tpi_intern(ctx, kind);
     m->name = tpi_intern(ctx, name);
     m->path = tpi_intern(ctx, path);
@@ -99,7 +100,7 @@ void tp_module_free(tp_module *m)
     free_below(m);
 }
 
-/* ---- parameters --------------------------------------------------------------------------------------------------------------- */
+/* ---- parameters -------------------------------------------------------------------------------------------------- */
 
 tp_tensor *tp_param_set(tp_ctx *ctx, tp_module *m, tp_tensor **slot, const char *name, tp_tensor *x)
 {
@@ -126,7 +127,8 @@ tp_tensor *tp_param_set(tp_ctx *ctx, tp_module *m, tp_tensor **slot, const char 
     return x;
 }
 
-tp_tensor *tp_param_new(tp_ctx *ctx, tp_module *m, tp_tensor **slot, const char *name, tp_dtype t, int ndim, const int64_t *dim)
+tp_tensor *tp_param_new(tp_ctx *ctx, tp_module *m, tp_tensor **slot, const char *name, tp_dtype t, int ndim,
+                        const int64_t *dim)
 {
     tp_scope   s;
     tp_tensor *x;
@@ -157,7 +159,8 @@ tp_param *tp_param_find(tp_module *root, const char *name)
         path[dot - name] = '\0';
         m = tp_module_find(root, path);
     }
-    for (; m != NULL; m = m->child && m->child->name[0] == '\0' ? m->child : NULL) /* an adapter's count as its layer's */
+    for (; m != NULL;
+         m = m->child && m->child->name[0] == '\0' ? m->child : NULL) /* an adapter's count as its layer's */
         for (tp_param *p = m->param; p != NULL; p = p->next)
             if (strcmp(p->name, dot ? dot + 1 : name) == 0)
                 return p;
@@ -177,7 +180,7 @@ tp_module *tp_module_find(tp_module *root, const char *path)
     return NULL;
 }
 
-/* ---- walks -------------------------------------------------------------------------------------------------------------------- */
+/* ---- walks ------------------------------------------------------------------------------------------------------- */
 
 void tp_module_walk(tp_module *m, void (*fn)(tp_module *m, void *user), void *user)
 {
@@ -191,9 +194,9 @@ void tp_module_walk(tp_module *m, void (*fn)(tp_module *m, void *user), void *us
 }
 
 typedef struct {
-    bool         unique;
-    void       (*fn)(tp_module *m, tp_param *p, const char *name, void *user);
-    void        *user;
+    bool unique;
+    void (*fn)(tp_module *m, tp_param *p, const char *name, void *user);
+    void         *user;
     tpi_storage **seen; /* an open hash of the storages met so far */
     size_t        n_seen;
 } param_walk;
@@ -229,7 +232,8 @@ static void walk_params(tp_module *m, void *user)
     }
 }
 
-void tp_module_params(tp_module *m, bool unique, void (*fn)(tp_module *m, tp_param *p, const char *name, void *user), void *user)
+void tp_module_params(tp_module *m, bool unique, void (*fn)(tp_module *m, tp_param *p, const char *name, void *user),
+                      void *user)
 {
     param_walk w = { unique, fn, user, NULL, 0 };
 

@@ -34,7 +34,7 @@ static bool split(tp_ctx *ctx, tpi_pattern *p)
 {
     const char *from = p->text, *s = p->text;
     int         depth = 0;
-    bool        class = false;
+    bool class = false;
 
     for (; *s != '\0'; s++) {
         if (*s == '\\' && s[1] != '\0')
@@ -111,7 +111,7 @@ bool tpi_pattern_check(tp_ctx *ctx, const tpi_pattern *p, const char *names)
 {
     for (size_t i = 0; p != NULL && i < p->n && tp_ok(ctx); i++)
         if (!p->alt[i].hit)
-            tp_fail(ctx, TP_EARG, "%s: '%s' matches nothing%s%s", p->what, p->alt[i].text, names && names[0] ? "; there are: " : "",
-                    names ? names : "");
+            tp_fail(ctx, TP_EARG, "%s: '%s' matches nothing%s%s", p->what, p->alt[i].text,
+                    names && names[0] ? "; there are: " : "", names ? names : "");
     return tp_ok(ctx);
 }

@@ -16,7 +16,7 @@ struct tp_optim {
     tp_ctx   *ctx;
     item     *items;
     size_t    n, cap;
-    tpi_step *work;  /* one step's arguments */
+    tpi_step *work; /* one step's arguments */
     tpi_hyper hyper;
     double    lr, decay;
     int64_t   steps, size;
@@ -24,7 +24,7 @@ struct tp_optim {
     bool      bad;
 };
 
-/* ---- making ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- making ------------------------------------------------------------------------------------------------------ */
 
 /* What collecting needs to know. */
 typedef struct {
@@ -108,15 +108,18 @@ static bool gather(tp_optim *o, tp_module *root, const tp_group *groups, int n_g
     return tp_ok(ctx);
 }
 
-static tp_optim *optim_new(tp_ctx *ctx, tp_module *root, tpi_hyper h, double lr, double decay, const tp_group *groups, int n_groups)
+static tp_optim *optim_new(tp_ctx *ctx, tp_module *root, tpi_hyper h, double lr, double decay, const tp_group *groups,
+                           int n_groups)
 {
     tp_optim *o;
-    bool      fits = lr >= 0 && lr < 1e6 && decay >= 0 && decay < 1e6 && h.beta1 >= 0 && h.beta1 < 1 && h.beta2 >= 0 && h.beta2 <= 1;
+    bool      fits = lr >= 0 && lr < 1e6 && decay >= 0 && decay < 1e6 && h.beta1 >= 0 && h.beta1 < 1 && h.beta2 >= 0 &&
+                h.beta2 <= 1;
 
     if (!tp_ok(ctx) || root == NULL)
         return tp_fail(ctx, TP_EARG, "optimiser: no module");
     if (!fits || (n_groups > 0 && groups == NULL))
-        return tp_fail(ctx, TP_EARG, "optimiser: lr %g, decay %g, betas %g %g: out of range", lr, decay, h.beta1, h.beta2);
+        return tp_fail(ctx, TP_EARG, "optimiser: lr %g, decay %g, betas %g %g: out of range", lr, decay, h.beta1,
+                       h.beta2);
     o = tpi_alloc(ctx, 1, sizeof *o);
     if (o == NULL)
         return NULL;
@@ -134,7 +137,10 @@ static tp_optim *optim_new(tp_ctx *ctx, tp_module *root, tpi_hyper h, double lr,
 static tp_optim *adam_new(tp_ctx *ctx, tp_module *root, const tp_adamw_opts *opts, tpi_rule rule)
 {
     tp_adamw_opts o = opts ? *opts : (tp_adamw_opts){ 0 };
-    tpi_hyper     h = { .rule = rule, .beta1 = or_default(o.beta1, 0.9), .beta2 = or_default(o.beta2, 0.999), .eps = or_default(o.eps, 1e-8) };
+    tpi_hyper     h = { .rule = rule,
+                        .beta1 = or_default(o.beta1, 0.9),
+                        .beta2 = or_default(o.beta2, 0.999),
+                        .eps = or_default(o.eps, 1e-8) };
 
     return optim_new(ctx, root, h, or_default(o.lr, 1e-3), or_default(o.weight_decay, 0), o.groups, o.n_groups);
 }
@@ -152,7 +158,9 @@ tp_optim *tp_adam_new(tp_ctx *ctx, tp_module *root, const tp_adamw_opts *opts)
 tp_optim *tp_sgd_new(tp_ctx *ctx, tp_module *root, const tp_sgd_opts *opts)
 {
     tp_sgd_opts o = opts ? *opts : (tp_sgd_opts){ 0 };
-    tpi_hyper   h = { .rule = TPI_SGD, .beta1 = or_default(o.momentum, 0), .beta2 = or_default(o.dampening, 0), .nesterov = o.nesterov };
+    tpi_hyper   h = {
+          .rule = TPI_SGD, .beta1 = or_default(o.momentum, 0), .beta2 = or_default(o.dampening, 0), .nesterov = o.nesterov
+    };
 
     return optim_new(ctx, root, h, or_default(o.lr, 1e-2), or_default(o.weight_decay, 0), o.groups, o.n_groups);
 }
@@ -180,7 +188,7 @@ void tp_optim_free(tp_optim *opt)
     tpi_free(opt);
 }
 
-/* ---- stepping -------------------------------------------------------------------------------------------------------------------- */
+/* ---- stepping ---------------------------------------------------------------------------------------------------- */
 
 /* The gradient that the next step takes: one that has arrived since the last. */
 static tp_tensor *fresh_grad(const item *it)
@@ -194,7 +202,8 @@ static bool usable(tp_ctx *ctx, const tp_optim *opt)
         const item *it = &opt->items[i];
 
         if (it->p->void_grad && it->p->grad != NULL)
-            return tp_fail(ctx, TP_EARG, "optim_step: the gradient of %s is void, its backward failed; drop it with tp_grad_clear",
+            return tp_fail(ctx, TP_EARG,
+                           "optim_step: the gradient of %s is void, its backward failed; drop it with tp_grad_clear",
                            it->name) != NULL;
     }
     return true;
@@ -220,8 +229,14 @@ bool tp_optim_step(tp_ctx *ctx, tp_optim *opt)
 
         if (g == NULL)
             continue;
-        opt->work[n++] = (tpi_step){ .n = it->p->numel, .p = it->p->data, .t = tp_dtype_of(it->p), .master = values(it->master),
-                                     .g = g->data, .m = values(it->m), .v = values(it->v), .lr = opt->lr * it->lr_factor,
+        opt->work[n++] = (tpi_step){ .n = it->p->numel,
+                                     .p = it->p->data,
+                                     .t = tp_dtype_of(it->p),
+                                     .master = values(it->master),
+                                     .g = g->data,
+                                     .m = values(it->m),
+                                     .v = values(it->v),
+                                     .lr = opt->lr * it->lr_factor,
                                      .decay = it->decay };
         tpi_touch(it->p);
         tp_grad_used(it->p);
@@ -260,7 +275,7 @@ void tp_optim_scale(tp_optim *opt, double s)
         opt->scale = s;
 }
 
-/* ---- norms and clipping ---------------------------------------------------------------------------------------------------------- */
+/* ---- norms and clipping ------------------------------------------------------------------------------------------ */
 
 static bool sum_of_type(tp_ctx *ctx, tp_optim *opt, tp_dtype t, const void **p, int64_t *n, double *sum)
 {
@@ -323,12 +338,13 @@ bool tp_clip_value(tp_ctx *ctx, tp_optim *opt, double max)
         tpi_nd     nd = { 1, { g ? g->numel : 0 }, { { 1 }, { 1 } } };
 
         if (g != NULL)
-            tpi_done(ctx, "clip_value", tpi_k(ctx)->unary(&r, TPI_CLAMP, -max, max, &nd, tp_dtype_of(g), g->data, g->data));
+            tpi_done(ctx, "clip_value",
+                     tpi_k(ctx)->unary(&r, TPI_CLAMP, -max, max, &nd, tp_dtype_of(g), g->data, g->data));
     }
     return tp_ok(ctx);
 }
 
-/* ---- schedules -------------------------------------------------------------------------------------------------------------------- */
+/* ---- schedules --------------------------------------------------------------------------------------------------- */
 
 double tp_schedule_factor(const tp_schedule *schedule, int64_t step)
 {

@@ -23,11 +23,13 @@ typedef struct {
 static void not_finite(tp_ctx *ctx, const char *what, int64_t step, const sums *s)
 {
     if (s->line > 0)
-        tp_fail(ctx, TP_ENUM, "step %lld: %s is NaN or Inf (sample %lld, line %lld of the data); the weights are those of the step before",
+        tp_fail(ctx, TP_ENUM,
+                "step %lld: %s is NaN or Inf (sample %lld, line %lld of the data); the weights are those of the step "
+                "before",
                 (long long)step, what, (long long)s->sample, (long long)s->line);
     else
-        tp_fail(ctx, TP_ENUM, "step %lld: %s is NaN or Inf (sample %lld); the weights are those of the step before", (long long)step,
-                what, (long long)s->sample);
+        tp_fail(ctx, TP_ENUM, "step %lld: %s is NaN or Inf (sample %lld); the weights are those of the step before",
+                (long long)step, what, (long long)s->sample);
 }
 
 /* Forward and backward of one batch; false at the end of the data or after a failure. */
@@ -116,7 +118,8 @@ bool tp_train(tp_ctx *ctx, const tp_train_plan *plan, tp_train_result *result)
     double          start = now();
     int64_t         worse = 0;
 
-    if (tp_ok(ctx) && (plan == NULL || plan->root == NULL || plan->opt == NULL || plan->loss == NULL || plan->steps < 0))
+    if (tp_ok(ctx) &&
+        (plan == NULL || plan->root == NULL || plan->opt == NULL || plan->loss == NULL || plan->steps < 0))
         tp_fail(ctx, TP_EARG, "train: a plan needs root, opt, loss and steps");
     for (int64_t step = 1; tp_ok(ctx) && step <= plan->steps; step++) {
         tp_step_info info = { .steps = plan->steps };

@@ -1,6 +1,6 @@
 /*
- * train.h - the training loop: accumulation, clipping, schedule, validation, log, best state, early stopping, interruption.  Generic
- * over callbacks: it knows nothing of text or models.
+ * train.h - the training loop: accumulation, clipping, schedule, validation, log, best state, early stopping,
+ * interruption.  Generic over callbacks: it knows nothing of text or models.
  */
 #ifndef TP_TRAIN_H
 #define TP_TRAIN_H
@@ -21,9 +21,9 @@ typedef struct {
 
 /* What a step was; floats are exact. */
 typedef struct {
-    int64_t step; /* from 1 */
-    int64_t steps; /* of the whole run */
-    double  loss; /* mean over the step's targets */
+    int64_t step;          /* from 1 */
+    int64_t steps;         /* of the whole run */
+    double  loss;          /* mean over the step's targets */
     double  lr, grad_norm; /* norm before clipping */
     int64_t tokens, target_tokens;
     double  seconds; /* of this step, with waiting for data */
@@ -31,18 +31,18 @@ typedef struct {
 } tp_step_info;
 
 typedef struct tp_train_plan {
-    tp_module *root;
-    tp_optim  *opt;
-    double     lr;
+    tp_module  *root;
+    tp_optim   *opt;
+    double      lr;
     tp_schedule schedule;
-    int64_t    steps;
-    int64_t    accum;  /* batches a step; 0: 1 */
-    double     clip;   /* 0: none */
-    int64_t    eval_every; /* steps; 0: never */
-    int64_t    patience;   /* validations without a better one before it stops; 0: no early stop */
-    void      *user;
-    /* The SUM of losses of the next batch, one element, recorded; info filled.  NULL with nothing failed: no data left, which ends
-     * the run. */
+    int64_t     steps;
+    int64_t     accum;      /* batches a step; 0: 1 */
+    double      clip;       /* 0: none */
+    int64_t     eval_every; /* steps; 0: never */
+    int64_t     patience;   /* validations without a better one before it stops; 0: no early stop */
+    void       *user;
+    /* The SUM of losses of the next batch, one element, recorded; info filled.  NULL with nothing failed: no data left,
+     * which ends the run. */
     tp_tensor *(*loss)(tp_ctx *ctx, void *user, tp_batch_info *info);
     /* After each step; may be NULL.  False ends the run. */
     bool (*on_step)(tp_ctx *ctx, void *user, const tp_step_info *info);
@@ -55,18 +55,18 @@ typedef struct tp_train_plan {
 } tp_train_plan;
 
 typedef struct {
-    int64_t steps;       /* done */
+    int64_t steps; /* done */
     double  last_loss;
-    double  best_loss;   /* of the validations; NaN when there was none */
+    double  best_loss; /* of the validations; NaN when there was none */
     int64_t best_step;
     bool    stopped_early, interrupted, out_of_data;
     double  seconds;
 } tp_train_result;
 
 /*
- * tp_train: runs the plan.  Before each step the random numbers are set to the step's own (tp_set_step), so that a run depends on
- * its seed and step alone.  A NaN or Inf in loss or gradients stops it with TP_ENUM before the weights are touched, naming step and
- * sample.
+ * tp_train: runs the plan.  Before each step the random numbers are set to the step's own (tp_set_step), so that a run
+ * depends on its seed and step alone.  A NaN or Inf in loss or gradients stops it with TP_ENUM before the weights are
+ * touched, naming step and sample.
  *
  *   returns false after a failure; the result is filled all the same
  */

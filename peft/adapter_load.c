@@ -13,8 +13,8 @@ typedef struct {
     tp_file               *f;
     const char            *path;
     const tp_adapter_type *type;
-    void                  *opts;    /* the type's struct */
-    char                  *pattern; /* may be NULL */
+    void                  *opts;     /* the type's struct */
+    char                  *pattern;  /* may be NULL */
     char                  *identity; /* of the base it was trained on; may be NULL */
     int                    n;
 } loading;
@@ -33,7 +33,8 @@ static bool set_type(loading *l, const tp_adapter_load_opts *opts, const char *n
     if (l->type == NULL && name != NULL)
         l->type = find_type(library, name);
     if (l->type == NULL)
-        return tp_fail(l->ctx, TP_EFORMAT, "%s: an adapter of type '%s', which is not known here", l->path, name ? name : "") != NULL;
+        return tp_fail(l->ctx, TP_EFORMAT, "%s: an adapter of type '%s', which is not known here", l->path,
+                       name ? name : "") != NULL;
     l->opts = tpi_alloc(l->ctx, 1, l->type->opts_size);
     return l->opts != NULL;
 }
@@ -51,7 +52,7 @@ static void put_option(loading *l, const tp_option *o, double v)
         memcpy(field, &i, sizeof i);
 }
 
-/* ---- what the file says about itself -------------------------------------------------------------------------------------------- */
+/* ---- what the file says about itself ----------------------------------------------------------------------------- */
 
 static void read_options(loading *l, const tpi_json *j)
 {
@@ -76,7 +77,8 @@ static bool read_tapir(loading *l, const tp_adapter_load_opts *opts)
     tpi_json   *j;
 
     if (text == NULL)
-        return tp_fail(l->ctx, TP_EFORMAT, "%s: there is no config/adapter.json, so this is no adapter", l->path) != NULL;
+        return tp_fail(l->ctx, TP_EFORMAT, "%s: there is no config/adapter.json, so this is no adapter", l->path) !=
+               NULL;
     j = tpi_json_parse(l->ctx, l->path, text, n);
     if (j != NULL && set_type(l, opts, tpi_json_text(l->ctx, l->path, j, "method", NULL)))
         read_options(l, j);
@@ -95,7 +97,8 @@ static bool read_peft(loading *l, const tp_adapter_load_opts *opts)
     tpi_json   *j = text ? tpi_json_parse(l->ctx, l->path, text, n) : NULL;
 
     if (text == NULL)
-        return tp_fail(l->ctx, TP_EFORMAT, "%s: there is no adapter_config.json, so this is no adapter", l->path) != NULL;
+        return tp_fail(l->ctx, TP_EFORMAT, "%s: there is no adapter_config.json, so this is no adapter", l->path) !=
+               NULL;
     kind = tpi_json_text(l->ctx, l->path, j, "peft_type", "");
     if (kind != NULL && strcmp(kind, "LORA") != 0)
         tp_fail(l->ctx, TP_EFORMAT, "%s: peft_type '%s', expected LORA", l->path, kind);
@@ -112,7 +115,7 @@ static bool read_peft(loading *l, const tp_adapter_load_opts *opts)
     return tp_ok(l->ctx);
 }
 
-/* ---- values --------------------------------------------------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------------------------------ */
 
 /* PEFT writes "base_model.model.<path>.lora_A.weight"; the module path and our name for the parameter. */
 static bool split_name(loading *l, const char *name, char *path, size_t size, const char **param)
@@ -172,14 +175,15 @@ static void load_tensor(loading *l, const tp_file_entry *e)
     x = tp_file_read(l->ctx, l->f, e->name, TP_DTYPES);
     for (tp_param *p = ad->m.param; x != NULL; p = p->next) {
         if (p == NULL) {
-            tp_fail(l->ctx, TP_EFORMAT, "%s: %s has no parameter %s in an adapter of type %s", l->path, path, param, l->type->name);
+            tp_fail(l->ctx, TP_EFORMAT, "%s: %s has no parameter %s in an adapter of type %s", l->path, path, param,
+                    l->type->name);
             break;
         }
         if (strcmp(p->name, param) != 0)
             continue;
         if (!tp_same_shape(*p->slot, x))
-            tp_fail(l->ctx, TP_ESHAPE, "%s: %s.%s is %s, the model needs %s", l->path, path, param, tp_shape_text(x, got, sizeof got),
-                    tp_shape_text(*p->slot, want, sizeof want));
+            tp_fail(l->ctx, TP_ESHAPE, "%s: %s.%s is %s, the model needs %s", l->path, path, param,
+                    tp_shape_text(x, got, sizeof got), tp_shape_text(*p->slot, want, sizeof want));
         tp_copy_to(l->ctx, *p->slot, x);
         break;
     }
@@ -188,12 +192,13 @@ static void load_tensor(loading *l, const tp_file_entry *e)
 
 static bool same_base(loading *l, const tp_adapter_load_opts *opts)
 {
-    const char *here = tpi_base_identity(l->ctx, l->root);
+    const char *here = tp_module_identity(l->ctx, l->root);
 
     if (l->identity == NULL || here == NULL || strcmp(l->identity, here) == 0)
         return tp_ok(l->ctx);
     if (opts == NULL || !opts->any_base)
-        return tp_fail(l->ctx, TP_EARG, "%s: trained on the base %s, this model is %s (--any-base loads it all the same)", l->path,
+        return tp_fail(l->ctx, TP_EARG,
+                       "%s: trained on the base %s, this model is %s (--any-base loads it all the same)", l->path,
                        l->identity, here) != NULL;
     tp_message(l->ctx, TP_WARNING, "%s: trained on the base %s, loaded onto %s", l->path, l->identity, here);
     return true;
@@ -210,7 +215,8 @@ int tp_adapter_load(tp_ctx *ctx, tp_module *root, const char *path, const tp_ada
         return 0;
     }
     l.f = tp_file_open(ctx, path);
-    if (l.f != NULL && (tp_file_format_of(l.f) == TP_HDF5 ? read_tapir(&l, opts) : read_peft(&l, opts)) && same_base(&l, opts)) {
+    if (l.f != NULL && (tp_file_format_of(l.f) == TP_HDF5 ? read_tapir(&l, opts) : read_peft(&l, opts)) &&
+        same_base(&l, opts)) {
         tpi_freeze_base(ctx, root);
         for (int64_t i = 0; i < tp_file_count(l.f) && tp_ok(ctx); i++)
             load_tensor(&l, tp_file_at(l.f, i));

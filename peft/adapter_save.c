@@ -30,7 +30,8 @@ static void write_adapter(tp_adapter *ad, void *user)
     if (!tp_ok(s->ctx))
         return;
     if (ad->below != NULL || (s->first != NULL && s->first->type != ad->type)) {
-        tp_fail(s->ctx, TP_EARG, "adapter_save: %s has several adapters, or of another type than the first; save them one by one", path);
+        tp_fail(s->ctx, TP_EARG,
+                "adapter_save: %s has several adapters, or of another type than the first; save them one by one", path);
         return;
     }
     s->first = s->first ? s->first : ad;
@@ -73,7 +74,7 @@ static char *adapter_json(tp_ctx *ctx, tp_module *root, const tp_adapter *ad, si
     tpi_json_set(ctx, j, "options", options_json(ctx, ad));
     if (ad->pattern != NULL)
         tpi_json_set_text(ctx, j, "targets", ad->pattern);
-    tpi_json_set_text(ctx, j, "base_identity", tpi_base_identity(ctx, root));
+    tpi_json_set_text(ctx, j, "base_identity", tp_module_identity(ctx, root));
     text = tp_ok(ctx) ? tpi_json_dump(ctx, j, 2, n) : NULL;
     tpi_json_free(j);
     return text;
@@ -95,7 +96,7 @@ bool tp_adapter_save(tp_ctx *ctx, tp_module *root, const char *path)
         text = adapter_json(ctx, root, s.first, &n);
     if (text != NULL) {
         tp_writer_text(ctx, s.w, "config/adapter.json", text, n);
-        tp_writer_attr_text(ctx, s.w, NULL, "base_identity", tpi_base_identity(ctx, root));
+        tp_writer_attr_text(ctx, s.w, NULL, "base_identity", tp_module_identity(ctx, root));
     }
     tpi_free(text);
     return tp_writer_close(ctx, s.w);

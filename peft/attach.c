@@ -1,5 +1,4 @@
 /* attach.c - choosing layers by name, and what concerns all adapters of a model. */
-#include "core/hash.h"
 #include "core/internal.h"
 #include "nn/pattern.h"
 #include "ops/ops.h"
@@ -12,44 +11,7 @@ bool tpi_is_linear(const tp_module *m)
     return strcmp(m->kind, "Linear") == 0;
 }
 
-/* ---- who the base is ------------------------------------------------------------------------------------------------------------ */
-
-/* A model without a file hashes its own tensors when the first adapter comes: names, dtypes, shapes, values. */
-static void hash_param(tp_module *m, tp_param *p, const char *name, void *user)
-{
-    tpi_hasher *h = user;
-    char        shape[128];
-    tp_tensor  *x = *p->slot;
-    tp_scope    s = tp_scope_begin(m->ctx);
-    tp_tensor  *rows = tpi_rows(m->ctx, x);
-    const void *v = rows ? tp_values(m->ctx, rows) : NULL;
-
-    tpi_hash_add(h, name, strlen(name));
-    tpi_hash_add(h, tp_dtype_name(tp_dtype_of(x)), 2);
-    tp_shape_text(x, shape, sizeof shape);
-    tpi_hash_add(h, shape, strlen(shape));
-    if (v != NULL)
-        tpi_hash_add(h, v, (size_t)tp_numel(x) * tp_dtype_size(tp_dtype_of(x)));
-    tp_scope_end(m->ctx, s);
-}
-
-const char *tpi_base_identity(tp_ctx *ctx, tp_module *root)
-{
-    tpi_hasher h;
-    tpi_id128  id;
-    char       text[40];
-
-    if (!tp_ok(ctx) || root->identity != NULL)
-        return root->identity;
-    tpi_hash_begin(&h);
-    tp_module_params(root, false, hash_param, &h);
-    id = tpi_hash_end128(&h);
-    snprintf(text, sizeof text, "%016llx%016llx", (unsigned long long)id.high, (unsigned long long)id.low);
-    root->identity = tpi_intern(ctx, text);
-    return root->identity;
-}
-
-/* ---- attaching ------------------------------------------------------------------------------------------------------------------ */
+/* ---- attaching --------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     tp_ctx                *ctx;
@@ -118,7 +80,7 @@ int tp_attach(tp_ctx *ctx, tp_module *root, const char *pattern, const tp_adapte
         return 0;
     }
     a.pattern = tpi_pattern_new(ctx, "targets", pattern);
-    tpi_base_identity(ctx, root);
+    tp_module_identity(ctx, root);
     tp_module_walk(root, look_at, &a);
     if (tpi_pattern_check(ctx, a.pattern, a.names)) {
         tpi_freeze_base(ctx, root);
@@ -128,7 +90,7 @@ int tp_attach(tp_ctx *ctx, tp_module *root, const char *pattern, const tp_adapte
     return tp_ok(ctx) ? a.n : 0;
 }
 
-/* ---- all adapters --------------------------------------------------------------------------------------------------------------- */
+/* ---- all adapters ------------------------------------------------------------------------------------------------ */
 
 typedef struct {
     void (*fn)(tp_adapter *ad, void *user);

@@ -26,14 +26,15 @@ static void diablo_init(tp_ctx *ctx, tp_adapter *ad)
     d->in = tp_dim(ad->linear->w, 1);
     d->out = tp_dim(ad->linear->w, 0);
     if (o->blocks > d->in && o->blocks > d->out) {
-        tp_fail(ctx, TP_EARG, "diablo: %d blocks, the layer is %lld x %lld: expected at most %lld", o->blocks, (long long)d->in,
-                (long long)d->out, (long long)(d->in > d->out ? d->in : d->out));
+        tp_fail(ctx, TP_EARG, "diablo: %d blocks, the layer is %lld x %lld: expected at most %lld", o->blocks,
+                (long long)d->in, (long long)d->out, (long long)(d->in > d->out ? d->in : d->out));
         return;
     }
     bi = ceil_div(d->in, o->blocks);
     bo = ceil_div(d->out, o->blocks);
     n = ceil_div(d->in, bi) > ceil_div(d->out, bo) ? ceil_div(d->in, bi) : ceil_div(d->out, bo);
-    tp_param_new(ctx, &ad->m, &d->a, "block_A", tp_dtype_of(ad->linear->w) == TP_F64 ? TP_F64 : TP_F32, TP_SHAPE(n, bi, bo));
+    tp_param_new(ctx, &ad->m, &d->a, "block_A", tp_dtype_of(ad->linear->w) == TP_F64 ? TP_F64 : TP_F32,
+                 TP_SHAPE(n, bi, bo));
 }
 
 static tp_tensor *diablo_forward(tp_ctx *ctx, tp_adapter *ad, tp_tensor *x)
@@ -48,11 +49,11 @@ static tp_tensor *diablo_forward(tp_ctx *ctx, tp_adapter *ad, tp_tensor *x)
 /* The blocks at their places in [out, in], each transposed. */
 static tp_tensor *diablo_delta(tp_ctx *ctx, tp_adapter *ad)
 {
-    diablo       *d = (diablo *)ad;
-    int64_t       n = tp_dim(d->a, 0), bi = tp_dim(d->a, 1), bo = tp_dim(d->a, 2);
-    tp_tensor    *delta = tp_zeros(ctx, TP_F32, TP_SHAPE(d->out, d->in)), *af = tp_cast(ctx, d->a, TP_F32);
-    float        *w = tp_f32(ctx, delta);
-    const float  *a = tp_values(ctx, af);
+    diablo      *d = (diablo *)ad;
+    int64_t      n = tp_dim(d->a, 0), bi = tp_dim(d->a, 1), bo = tp_dim(d->a, 2);
+    tp_tensor   *delta = tp_zeros(ctx, TP_F32, TP_SHAPE(d->out, d->in)), *af = tp_cast(ctx, d->a, TP_F32);
+    float       *w = tp_f32(ctx, delta);
+    const float *a = tp_values(ctx, af);
 
     for (int64_t k = 0; w != NULL && a != NULL && k < n; k++)
         for (int64_t i = 0; i < bi && k * bi + i < d->in; i++)

@@ -1,6 +1,7 @@
 /*
- * peft.h - parameter-efficient finetuning: attaching adapters to a model, merging, saving and loading them, and the variants that
- * come with the library.  A variant of one's own is a tp_adapter_type (nn/adapter.h); everything here works with it.
+ * peft.h - parameter-efficient finetuning: attaching adapters to a model, merging, saving and loading them, and the
+ * variants that come with the library.  A variant of one's own is a tp_adapter_type (nn/adapter.h); everything here
+ * works with it.
  */
 #ifndef TP_PEFT_H
 #define TP_PEFT_H
@@ -14,29 +15,28 @@ extern "C" {
 /*
  * tp_attach: gives an adapter to every Linear whose path matches the pattern, and freezes what is not an adapter's.
  *
- *   pattern  a regex that must match a module's whole path or what follows one of its dots; each of its top-level alternatives
- *            must match something: "(q|k|v|up|down)_proj"
- *   opts     the type's options; 0 means the default, a negative number really zero; NULL: all defaults
- *   returns  how many layers got one; 0 after a failure
+ *   pattern  a regex that must match a module's whole path or what follows one of its dots; each of its top-level
+ * alternatives must match something: "(q|k|v|up|down)_proj" opts     the type's options; 0 means the default, a
+ * negative number really zero; NULL: all defaults returns  how many layers got one; 0 after a failure
  *
  *   fails    TP_EARG when an alternative matches no layer (the names that exist are listed), or options do not fit
  */
-TP_API int  tp_attach(tp_ctx *ctx, tp_module *root, const char *pattern, const tp_adapter_type *type, const void *opts);
+TP_API int tp_attach(tp_ctx *ctx, tp_module *root, const char *pattern, const tp_adapter_type *type, const void *opts);
 /* Switches all adapters below root on or off; off, the model is the base. */
 TP_API void tp_adapters_activate(tp_ctx *ctx, tp_module *root, bool on);
 /* Frees all adapters below root. */
 TP_API void tp_adapters_detach(tp_ctx *ctx, tp_module *root);
 
 typedef struct {
-    int     layers;                   /* with an adapter */
-    int64_t trainable, dead, base;    /* elements: of adapters, of these never used (padding), of everything else */
+    int     layers;                /* with an adapter */
+    int64_t trainable, dead, base; /* elements: of adapters, of these never used (padding), of everything else */
 } tp_adapter_count;
 
 TP_API tp_adapter_count tp_adapters_count(tp_module *root);
 
 /*
- * tp_merge: w += delta for every active adapter that can; the sum is made in f32 and rounded once.  The layer's own weight is put
- * aside, so that tp_unmerge restores every bit.  Merged adapters no longer take part in forward.
+ * tp_merge: w += delta for every active adapter that can; the sum is made in f32 and rounded once.  The layer's own
+ * weight is put aside, so that tp_unmerge restores every bit.  Merged adapters no longer take part in forward.
  *
  *   returns the number of layers; 0 after a failure
  *   fails   TP_EARG for a type without delta
@@ -45,37 +45,39 @@ TP_API int tp_merge(tp_ctx *ctx, tp_module *root);
 TP_API int tp_unmerge(tp_ctx *ctx, tp_module *root);
 
 /*
- * tp_adapter_save: the adapters below root as a Tapir adapter file (HDF5): tensors /adapter/<path>/<name>, config/adapter.json with
- * method, options, targets, and the identity of the base.  Written beside path and renamed; path is as it was after a failure.
+ * tp_adapter_save: the adapters below root as a Tapir adapter file (HDF5): tensors /adapter/<path>/<name>,
+ * config/adapter.json with method, options, targets, and the identity of the base.  Written beside path and renamed;
+ * path is as it was after a failure.
  */
 TP_API bool tp_adapter_save(tp_ctx *ctx, tp_module *root, const char *path);
 
 typedef struct {
-    bool                          any_base; /* load although the file was trained on another base, where names and shapes fit */
-    bool                          frozen;   /* not to be trained further */
-    const tp_adapter_type *const *types;    /* further types, ended by NULL; those of the library are known */
+    bool any_base; /* load although the file was trained on another base, where names and shapes fit */
+    bool frozen;   /* not to be trained further */
+    const tp_adapter_type *const *types; /* further types, ended by NULL; those of the library are known */
 } tp_adapter_load_opts;
 
 /*
- * tp_adapter_load: attaches what the file holds (a Tapir adapter file, or a PEFT folder with adapter_model.safetensors and
- * adapter_config.json of type LoRA) and freezes the rest.
+ * tp_adapter_load: attaches what the file holds (a Tapir adapter file, or a PEFT folder with adapter_model.safetensors
+ * and adapter_config.json of type LoRA) and freezes the rest.
  *
  *   returns the number of layers; 0 after a failure
- *   fails   TP_EFORMAT for a file that is none, or damaged; TP_EARG for another base (both identities are named) or a layer that
- *           the model does not have
+ *   fails   TP_EFORMAT for a file that is none, or damaged; TP_EARG for another base (both identities are named) or a
+ * layer that the model does not have
  */
 TP_API int tp_adapter_load(tp_ctx *ctx, tp_module *root, const char *path, const tp_adapter_load_opts *opts);
 
-/* ---- variants --------------------------------------------------------------------------------------------------------------- */
+/* ---- variants ---------------------------------------------------------------------------------------------------- */
 
 /*
- * DiaBlo: y = W x + b + blockdiag(A_1 .. A_N') x, only the A are trained (Gurses et al., "DiaBlo: diagonal blocks are sufficient for
- * finetuning", arXiv 2506.03230; semantics of its official code).
+ * DiaBlo: y = W x + b + blockdiag(A_1 .. A_N') x, only the A are trained (Gurses et al., "DiaBlo: diagonal blocks are
+ * sufficient for finetuning", arXiv 2506.03230; semantics of its official code).
  *
  *       bi = ceil(in / N)   bo = ceil(out / N)   N' = max(ceil(in / bi), ceil(out / bo))
  *       y[k bo + j] += sum_i drop(x)[k bi + i] A[k, i, j],  columns beyond in and out do not exist
  *
- * A is f32 [N', bi, bo], zero at the start.  Merge: W[k bo + j, k bi + i] += A[k, i, j].  N beyond max(in, out) is TP_EARG.
+ * A is f32 [N', bi, bo], zero at the start.  Merge: W[k bo + j, k bi + i] += A[k, i, j].  N beyond max(in, out) is
+ * TP_EARG.
  */
 typedef struct {
     int    blocks;  /* N, 64 */

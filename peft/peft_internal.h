@@ -5,8 +5,6 @@
 #include "peft/peft.h"
 
 bool        tpi_is_linear(const tp_module *m);
-/* root->identity, computed from the weights when no file gave one. */
-const char *tpi_base_identity(tp_ctx *ctx, tp_module *root);
 void        tpi_freeze_base(tp_ctx *ctx, tp_module *root);
 /* Calls fn on every adapter; fn may free it. */
 void        tpi_adapters_walk(tp_module *root, void (*fn)(tp_adapter *ad, void *user), void *user);

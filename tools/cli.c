@@ -23,7 +23,8 @@ static const cli_option common[] = {
     { "dtype", CLI_CHOICE, "bf16", 0, 0, "bf16|f32", "of weights and activations" },
     { "device", CLI_CHOICE, "cpu", 0, 0, "cpu|ref|cuda", "where it runs; ref: naive kernels, for comparison" },
     { "threads", CLI_INT, "0", 0, 1024, NULL, "threads, 0: as many as the machine allows" },
-    { "template", CLI_CHOICE, "model", 0, 0, "model|chatml|alpaca|none", "how prompts are written; model: the model's own" },
+    { "template", CLI_CHOICE, "model", 0, 0, "model|chatml|alpaca|none",
+      "how prompts are written; model: the model's own" },
     { "adapter", CLI_TEXT, NULL, 0, 0, NULL, "run folder or adapter file to load on top of the model" },
     { "any-base", CLI_FLAG, NULL, 0, 0, NULL, "load the adapter although it was trained on another model" },
     { "seed", CLI_INT, "0", 0, 9.0e15, NULL, "of everything random" },
@@ -31,7 +32,7 @@ static const cli_option common[] = {
     { NULL, CLI_FLAG, NULL, 0, 0, NULL, NULL },
 };
 
-/* ---- messages -------------------------------------------------------------------------------------------------------------------- */
+/* ---- messages ---------------------------------------------------------------------------------------------------- */
 
 static void complain(const cli *c, const char *fmt, va_list ap)
 {
@@ -60,7 +61,7 @@ int cli_error(const cli *c, const char *fmt, ...)
     return 1;
 }
 
-/* ---- the nearest name ------------------------------------------------------------------------------------------------------------ */
+/* ---- the nearest name -------------------------------------------------------------------------------------------- */
 
 /* Levenshtein's distance of short words. */
 static int distance(const char *a, const char *b)
@@ -107,7 +108,7 @@ static const char *nearest_command(const cli_command *const *commands, const cha
     return best;
 }
 
-/* ---- values ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------------------------------ */
 
 static size_t find(const cli *c, const char *name)
 {
@@ -195,8 +196,10 @@ static int check(const cli *c, const cli_option *o, const char *s)
             return cli_usage(c, "--%s: '%s' is no number, expected %g to %g", o->name, s, o->low, o->high);
     }
     if (v < o->low || v > o->high)
-        return cli_usage(c, o->kind == CLI_INT ? "--%s: %s is out of range, expected %.0f to %.0f" :
-                         "--%s: %s is out of range, expected %g to %g", o->name, s, o->low, o->high);
+        return cli_usage(c,
+                         o->kind == CLI_INT ? "--%s: %s is out of range, expected %.0f to %.0f"
+                                            : "--%s: %s is out of range, expected %g to %g",
+                         o->name, s, o->low, o->high);
     return 0;
 }
 
@@ -212,7 +215,7 @@ static int set(cli *c, size_t i, const char *s, bool from_line)
     return c->value[i] ? 0 : cli_error(c, "out of memory");
 }
 
-/* ---- --help ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- --help ------------------------------------------------------------------------------------------------------ */
 
 static void describe(const cli_option *o)
 {
@@ -222,7 +225,10 @@ static void describe(const cli_option *o)
     if (o->kind == CLI_CHOICE)
         snprintf(left + n, sizeof left - (size_t)n, " %s", o->choices);
     else if (o->kind != CLI_FLAG)
-        snprintf(left + n, sizeof left - (size_t)n, " %s", o->kind == CLI_TEXT ? "TEXT" : o->kind == CLI_INT ? "N" : "X");
+        snprintf(left + n, sizeof left - (size_t)n, " %s",
+                 o->kind == CLI_TEXT  ? "TEXT"
+                 : o->kind == CLI_INT ? "N"
+                                      : "X");
     printf("%-36s %s", left, o->help);
     if (o->standard != NULL)
         printf(" [%s]", o->standard);
@@ -233,8 +239,8 @@ static int help(const cli *c)
 {
     const cli_command *m = c->command;
 
-    printf("tapir %s%s%s%s: %s\n\n%s\n", m->name, m->model ? " --model M" : "", m->operand ? " " : "", m->operand ? m->operand : "",
-           m->summary, m->manual);
+    printf("tapir %s%s%s%s: %s\n\n%s\n", m->name, m->model ? " --model M" : "", m->operand ? " " : "",
+           m->operand ? m->operand : "", m->summary, m->manual);
     if (m->options[0].name != NULL)
         printf("Options (defaults in brackets):\n");
     for (const cli_option *o = m->options; o->name != NULL; o++)
@@ -243,7 +249,8 @@ static int help(const cli *c)
         printf("\nEverywhere:\n");
     for (const cli_option *o = common; m->model && o->name != NULL; o++)
         describe(o);
-    printf("\nResults go to standard output, everything else to standard error.  Exit status: 0, 1 after an error, 2 for wrong usage,\n"
+    printf("\nResults go to standard output, everything else to standard error.  Exit status: 0, 1 after an error, 2 "
+           "for wrong usage,\n"
            "130 when interrupted.\n");
     return 0;
 }
@@ -256,7 +263,7 @@ static int overview(const cli_command *const *commands)
     return 0;
 }
 
-/* ---- parsing --------------------------------------------------------------------------------------------------------------------- */
+/* ---- parsing ----------------------------------------------------------------------------------------------------- */
 
 static void add_table(cli *c, const cli_option *o)
 {
@@ -328,10 +335,12 @@ static int apply_config(cli *c, const tpi_json *j, const char *path)
 
         if (i == c->n)
             return cli_usage(c, "%s: there is no option %s; the nearest is %s", path, key, nearest_option(c, key));
-        if (c->from_line[i] || tpi_json_is(v) == TPI_JSON_NULL || (tpi_json_is(v) == TPI_JSON_BOOL && !tpi_json_true(v)))
+        if (c->from_line[i] || tpi_json_is(v) == TPI_JSON_NULL ||
+            (tpi_json_is(v) == TPI_JSON_BOOL && !tpi_json_true(v)))
             continue;
         if (!member_text(v, c->option[i], text, sizeof text))
-            return cli_usage(c, "%s: %s is a JSON %s, which the option does not take", path, key, tpi_json_kind_name(tpi_json_is(v)));
+            return cli_usage(c, "%s: %s is a JSON %s, which the option does not take", path, key,
+                             tpi_json_kind_name(tpi_json_is(v)));
         if (set(c, i, text, false) != 0)
             return 2;
     }

@@ -180,7 +180,7 @@ tp_tensor *tp_file_read(tp_ctx *ctx, tp_file *f, const char *name, tp_dtype want
         return NULL;
     s = tp_scope_begin(ctx);
     x = tp_empty(ctx, want, e->seen.ndim, e->seen.dim);
-    dst = e->numel > 0 ? tp_data(ctx, x) : NULL;
+    dst = e->numel > 0 ? tp_raw(ctx, x) : NULL;
     if (x && (dst || e->numel == 0) && read_values(f, e, want, dst))
         return tp_scope_return(ctx, s, x);
     tp_scope_end(ctx, s);

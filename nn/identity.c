@@ -1,0 +1,44 @@
+/* identity.c - who the weights of a model are. */
+#include "core/hash.h"
+#include "core/internal.h"
+#include "nn/module.h"
+
+#include <string.h>
+
+/* A model without a file hashes its own tensors: names, dtypes, shapes, values. */
+static void hash_param(tp_module *m, tp_param *p, const char *name, void *user)
+{
+    tpi_hasher *h = user;
+    char        shape[128];
+    tp_tensor  *x = *p->slot;
+    tp_scope    s = tp_scope_begin(m->ctx);
+    tp_tensor  *rows = tpi_rows(m->ctx, x);
+    const void *v = rows ? tp_values(m->ctx, rows) : NULL;
+    const char *type = tp_dtype_name(tp_dtype_of(x));
+
+    tpi_hash_add(h, name, strlen(name) + 1);
+    tpi_hash_add(h, type, strlen(type) + 1);
+    tp_shape_text(x, shape, sizeof shape);
+    tpi_hash_add(h, shape, strlen(shape) + 1);
+    if (v != NULL)
+        tpi_hash_add(h, v, (size_t)tp_numel(x) * tp_dtype_size(tp_dtype_of(x)));
+    tp_scope_end(m->ctx, s);
+}
+
+const char *tp_module_identity(tp_ctx *ctx, tp_module *root)
+{
+    tpi_hasher h;
+    tpi_id128  id;
+    char       text[40];
+
+    if (!tp_ok(ctx) || root == NULL)
+        return tp_fail(ctx, TP_EARG, "module_identity: no module");
+    if (root->identity != NULL)
+        return root->identity;
+    tpi_hash_begin(&h);
+    tp_module_params(root, false, hash_param, &h);
+    id = tpi_hash_end128(&h);
+    snprintf(text, sizeof text, "%016llx%016llx", (unsigned long long)id.high, (unsigned long long)id.low);
+    root->identity = tp_ok(ctx) ? tpi_intern(ctx, text) : NULL;
+    return root->identity;
+}

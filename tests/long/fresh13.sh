@@ -1,0 +1,3 @@
+#!/bin/sh
+# A clean Debian 13: builds, tests and the quickstart.
+exec sh "$(dirname "$0")/../fresh.sh" 13
