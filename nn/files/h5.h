@@ -1,6 +1,6 @@
 /*
- * h5.h - HDF5 as Tapir uses it: groups, named data sets, attributes.  Internal.  Written by libhdf5, under one lock; read by
- * our own code (h5_head.h says why).  Paths have no slash in front; "" is the root.
+ * h5.h - HDF5 as Tapir uses it: groups, named data sets, attributes.  Internal.  Written by libhdf5, under one lock;
+ * read by our own code (h5_head.h says why).  Paths have no slash in front; "" is the root.
  */
 #ifndef TPI_H5_H
 #define TPI_H5_H
@@ -61,8 +61,9 @@ typedef struct tpi_h5_node {
     uint64_t          address; /* of the object: equal for two names of one */
 } tpi_h5_node;
 
-/* What is found, depth first in byte order of names: each node, then its attributes, then what a group holds.  Attributes of other
- * types than tpi_h5_kind are passed over.  A callback that returns false, having failed, ends the walk. */
+/* What is found, depth first in byte order of names: each node, then its attributes, then what a group holds.
+ * Attributes of other types than tpi_h5_kind are passed over.  A callback that returns false, having failed, ends the
+ * walk. */
 typedef struct tpi_h5_visitor {
     void *user;
     bool (*node)(void *user, const tpi_h5_node *n);

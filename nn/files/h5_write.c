@@ -74,8 +74,8 @@ static bool note_path(tpi_h5 *h, const char *path, size_t n, bool group)
     return true;
 }
 
-/* All links and attributes of a group in its header, and no times: other places for them (heaps, trees) are what libhdf5 reads
- * unsafely, and Tapir's reader not at all. */
+/* All links and attributes of a group in its header, and no times: other places for them (heaps, trees) are what
+ * libhdf5 reads unsafely, and Tapir's reader not at all. */
 static bool in_header(hid_t pcpl)
 {
     return H5Pset_link_phase_change(pcpl, MAX_LINKS, 0) >= 0 && H5Pset_attr_phase_change(pcpl, MAX_LINKS, 0) >= 0 &&
@@ -136,8 +136,10 @@ static bool make_group(tpi_h5 *h, const char *path, size_t n)
     hid_t          gcpl, g = -1;
 
     if (there && !there->group)
-        return tp_fail(h->ctx, TP_EARG, "%.200s: \"%.*s\" is to be a group and a tensor: two names, of which one goes on where the "
-                                        "other ends", h->shown, (int)n, path) != NULL;
+        return tp_fail(h->ctx, TP_EARG,
+                       "%.200s: \"%.*s\" is to be a group and a tensor: two names, of which one goes on where the "
+                       "other ends",
+                       h->shown, (int)n, path) != NULL;
     if (there)
         return true;
     memcpy(name, path, n);
@@ -191,7 +193,9 @@ static hid_t attr_type(const tpi_h5_value *v, hid_t *mem)
 
 static bool write_attr(hid_t object, const char *key, const tpi_h5_value *v)
 {
-    const void *p = v->kind == TPI_H5_TEXT ? (const void *)v->text : v->kind == TPI_H5_F64 ? (const void *)&v->real : &v->number;
+    const void *p = v->kind == TPI_H5_TEXT  ? (const void *)v->text
+                    : v->kind == TPI_H5_F64 ? (const void *)&v->real
+                                            : &v->number;
     hid_t       mem, t = attr_type(v, &mem), space = H5Screate(H5S_SCALAR), a = -1;
     bool        ok;
 
@@ -236,7 +240,8 @@ bool tpi_h5_put(tpi_h5 *h, const tpi_h5_set *s, const tpi_h5_named *attr, int n)
     tpi_h5_quiet q;
 
     if (type < 0 || !tpi_stored_size(s->type, s->ndim, s->dim, &numel, &bytes))
-        return tp_fail(h->ctx, TP_EDTYPE, "%.200s: \"%.600s\" of type %s cannot be written", h->shown, s->path, s->type->name) != NULL;
+        return tp_fail(h->ctx, TP_EDTYPE, "%.200s: \"%.600s\" of type %s cannot be written", h->shown, s->path,
+                       s->type->name) != NULL;
     q = tpi_h5_enter();
     if (make_room(h, s->path)) {
         set = create_set(h, s, h->type[type]);
@@ -256,7 +261,8 @@ bool tpi_h5_link(tpi_h5 *h, const char *path, const char *other)
     tpi_h5_quiet q = tpi_h5_enter();
     bool  ok = make_room(h, other);
 
-    ok = ok && done(h, H5Lcreate_hard(h->file, path, h->file, other, H5P_DEFAULT, H5P_DEFAULT) >= 0, "write a second name") &&
+    ok = ok &&
+         done(h, H5Lcreate_hard(h->file, path, h->file, other, H5P_DEFAULT, H5P_DEFAULT) >= 0, "write a second name") &&
          note_path(h, other, strlen(other), false);
     tpi_h5_leave(q);
     return ok;
@@ -269,7 +275,8 @@ bool tpi_h5_attr(tpi_h5 *h, const char *path, const char *key, const tpi_h5_valu
     tpi_h5_quiet q;
 
     if (v->kind == TPI_H5_TEXT && strlen(v->text) > TPI_H5_MAX_ATTR)
-        return tp_fail(h->ctx, TP_EARG, "%.200s: attribute %.100s is longer than %d bytes", h->shown, key, TPI_H5_MAX_ATTR) != NULL;
+        return tp_fail(h->ctx, TP_EARG, "%.200s: attribute %.100s is longer than %d bytes", h->shown, key,
+                       TPI_H5_MAX_ATTR) != NULL;
     q = tpi_h5_enter();
     if (path[0] && !find_path(h, path, strlen(path)))
         ok = make_room(h, path) && make_group(h, path, strlen(path));

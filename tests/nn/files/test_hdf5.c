@@ -1,5 +1,6 @@
 /*
- * test_hdf5.c - Tapir's checkpoints: round trips, ties, texts and attributes, names, equal bytes, damage, files that appear whole.
+ * test_hdf5.c - Tapir's checkpoints: round trips, ties, texts and attributes, names, equal bytes, damage, files that
+ * appear whole.
  */
 #include "files_test.h"
 
@@ -289,7 +290,8 @@ static void the_old_file_stays(void **state)
     size_t     n, m;
     char      *before = read_bytes(in_scratch("m.h5"), &n), *after;
     int        files = files_in_scratch();
-    tp_writer *w = tp_writer_open(ctx, in_scratch("m.h5"), "model"), *other = tp_writer_open(ctx, in_scratch("m.h5"), "model");
+    tp_writer *w = tp_writer_open(ctx, in_scratch("m.h5"), "model"),
+              *other = tp_writer_open(ctx, in_scratch("m.h5"), "model");
 
     (void)state;
     assert_non_null(w);
