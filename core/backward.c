@@ -86,8 +86,6 @@ static bool touch_leaf(tp_ctx *ctx, tp_tensor *x)
 
 static bool add_to_leaf(tp_ctx *ctx, tp_tensor *x, tp_tensor *g)
 {
-    if (g == x->grad) /* written straight into place by way of tp_grad_into */
-        return true;
     if (!touch_leaf(ctx, x))
         return false;
     if (x->grad != NULL && x->grad_used) {
@@ -116,6 +114,15 @@ bool tpi_accumulate(tp_ctx *ctx, const char *op, tp_tensor *x, tp_tensor *g)
     return add_to_leaf(ctx, x, g);
 }
 
+/* Whether the call has written some input's gradient into g already: one leaf may be several inputs. */
+static bool placed(const tp_call *c, tp_tensor *const *dx, const tp_tensor *g)
+{
+    for (int i = 0; i < c->n_in; i++)
+        if (dx[i] == g)
+            return true;
+    return false;
+}
+
 tp_tensor *tp_grad_into(tp_ctx *ctx, tp_call *c, int i, tp_tensor **dx, double *beta)
 {
     tp_tensor *x = tp_wants(c, i) ? c->in[i] : NULL;
@@ -132,6 +139,8 @@ tp_tensor *tp_grad_into(tp_ctx *ctx, tp_call *c, int i, tp_tensor **dx, double *
         return NULL;
     if (x->grad == NULL) {
         x->grad = tp_retain(tp_empty(ctx, grad_dtype(x), x->ndim, x->dim));
+    } else if (placed(c, dx, x->grad)) {
+        *beta = 1;
     } else if (exclusive(x->grad)) {
         *beta = x->grad_used ? 0 : 1;
     } else if (!x->grad_used) { /* somebody else holds the old values */
@@ -202,6 +211,17 @@ static bool take_dy(tp_ctx *ctx, tp_call *c, tp_tensor **dy)
     return any;
 }
 
+static void check_grad(tp_ctx *ctx, const tp_call *c, int i, tp_tensor *dx)
+{
+    tpi_run    r = tpi_run_of(ctx);
+    bool       found = false;
+    tp_tensor *g = tpi_rows(ctx, dx);
+
+    if (g != NULL && tpi_k(ctx)->nonfinite(&r, (tp_dtype)g->dtype, g->data, g->numel, &found) == TP_OK && found)
+        tp_fail(ctx, TP_ENUM, "%s: the gradient of input %d has a NaN or Inf", c->op->name, i);
+}
+
+/* What tp_grad_into has put in place is done with first: later a leaf may take over some dx that is another input's too. */
 static void call_backward(tp_ctx *ctx, tpi_rec *rec, tp_tensor **dy, tp_tensor **dx)
 {
     tp_call *c = &rec->c;
@@ -211,16 +231,15 @@ static void call_backward(tp_ctx *ctx, tpi_rec *rec, tp_tensor **dy, tp_tensor *
     c->op->backward(ctx, c, dy, dx);
     for (int i = 0; i < c->n_in && tp_ok(ctx); i++) {
         if (dx[i] == NULL || !tp_wants(c, i))
-            continue;
-        if (tpi_accumulate(ctx, c->op->name, c->in[i], dx[i]) && ctx->anomaly) {
-            tpi_run    r = tpi_run_of(ctx);
-            bool       found = false;
-            tp_tensor *g = tpi_rows(ctx, dx[i]);
-
-            if (g != NULL && tpi_k(ctx)->nonfinite(&r, (tp_dtype)g->dtype, g->data, g->numel, &found) == TP_OK && found)
-                tp_fail(ctx, TP_ENUM, "%s: the gradient of input %d has a NaN or Inf", c->op->name, i);
-        }
+            dx[i] = NULL;
+        else if (ctx->anomaly)
+            check_grad(ctx, c, i, dx[i]);
+        if (dx[i] != NULL && c->in[i]->serial < 0 && dx[i] == c->in[i]->grad)
+            dx[i] = NULL;
     }
+    for (int i = 0; i < c->n_in && tp_ok(ctx); i++)
+        if (dx[i] != NULL)
+            tpi_accumulate(ctx, c->op->name, c->in[i], dx[i]);
 }
 
 /* Whether some output of the call has got a gradient. */

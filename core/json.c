@@ -64,6 +64,61 @@ static bool too_deep(const char *text, size_t n, tpi_json_error *err)
     return false;
 }
 
+/* Where the number that begins at s[i] ends; *large tells whether it is an integer of more digits than 63 bits surely hold. */
+static size_t end_of_number(const char *s, size_t n, size_t i, bool *large)
+{
+    size_t digits = 0, from = i;
+
+    for (; i < n && strchr("+-.eE0123456789", s[i]) != NULL && s[i] != '\0'; i++)
+        digits += s[i] >= '0' && s[i] <= '9';
+    *large = digits > 18 && digits + (s[from] == '-') == i - from;
+    return i;
+}
+
+/* The text with "e0" behind each large integer, which makes a real number of it; NULL when memory is out. */
+static char *large_to_real(const char *text, size_t n, size_t *out_n)
+{
+    char  *out = tpi_raw_malloc(n + n / 8 + 3); /* 19 characters or more grow by 2 */
+    size_t k = 0, i = 0;
+    bool   quoted = false, large;
+
+    while (out != NULL && i < n) {
+        size_t end = i + 1;
+
+        large = false;
+        if (quoted && text[i] == '\\' && i + 1 < n)
+            end++;
+        else if (text[i] == '"')
+            quoted = !quoted;
+        else if (!quoted && (text[i] == '-' || (text[i] >= '0' && text[i] <= '9')))
+            end = end_of_number(text, n, i, &large);
+        memcpy(out + k, text + i, end - i);
+        k += end - i;
+        if (large) {
+            memcpy(out + k, "e0", 2);
+            k += 2;
+        }
+        i = end;
+    }
+    *out_n = k;
+    return out;
+}
+
+static json_t *load(const char *text, size_t n, json_error_t *e)
+{
+    const size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY;
+    json_t      *j = json_loadb(text, n, flags, e);
+    char        *again;
+    size_t       again_n;
+
+    if (j != NULL || json_error_code(e) != json_error_numeric_overflow)
+        return j;
+    again = large_to_real(text, n, &again_n);
+    j = again ? json_loadb(again, again_n, flags, e) : NULL;
+    tpi_raw_free(again);
+    return j;
+}
+
 tpi_json *tpi_json_parse_raw(const char *text, size_t n, tpi_json_error *err)
 {
     json_error_t e;
@@ -73,7 +128,7 @@ tpi_json *tpi_json_parse_raw(const char *text, size_t n, tpi_json_error *err)
     memset(&e, 0, sizeof e);
     if (too_deep(text, n, err))
         return NULL;
-    j = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
+    j = load(text, n, &e);
     if (j != NULL)
         return out(j);
     *err = (tpi_json_error){ TP_EFORMAT, e.line < 1 ? 1 : e.line, e.column < 1 ? 1 : e.column, "" };
@@ -163,6 +218,13 @@ const tpi_json *tpi_json_at(const tpi_json *array, size_t i)
 const tpi_json *tpi_json_get(const tpi_json *object, const char *key)
 {
     json_t *v = object ? json_object_get(in(object), key) : NULL;
+
+    return v == NULL || json_is_null(v) ? NULL : out(v);
+}
+
+const tpi_json *tpi_json_get_n(const tpi_json *object, const char *key, size_t n)
+{
+    json_t *v = object ? json_object_getn(in(object), key, n) : NULL;
 
     return v == NULL || json_is_null(v) ? NULL : out(v);
 }
@@ -337,13 +399,18 @@ tpi_json *tpi_json_new_null(tp_ctx *ctx)
 
 bool tpi_json_set(tp_ctx *ctx, tpi_json *object, const char *key, tpi_json *value)
 {
+    return tpi_json_set_n(ctx, object, key, strlen(key), value);
+}
+
+bool tpi_json_set_n(tp_ctx *ctx, tpi_json *object, const char *key, size_t n, tpi_json *value)
+{
     if (object == NULL || value == NULL) {
         tpi_json_free(value);
         return false;
     }
-    if (json_object_set_new(in(object), key, in(value)) == 0)
+    if (json_object_setn_new(in(object), key, n, in(value)) == 0)
         return true;
-    (void)tp_fail(ctx, TP_ENOMEM, "json: member %s cannot be set: out of memory, or its name is not UTF-8", key);
+    (void)tp_fail(ctx, TP_ENOMEM, "json: member '%.*s' cannot be set: out of memory, or its name is not UTF-8", (int)(n < 60 ? n : 60), key);
     return false;
 }
 

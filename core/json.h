@@ -1,8 +1,8 @@
 /*
  * json.h - reading and writing JSON, strictly.  Internal; core/json.c is the only user of jansson.
  *
- * Refused: duplicate keys, bad UTF-8, integers beyond 63 bits, numbers beyond a double, "\u0000", nesting deeper than 64, anything
- * after the value.  A tree belongs to whoever parsed it; what the getters return is borrowed from it.  A NULL tree is an empty one.
+ * Refused: duplicate keys, bad UTF-8, numbers beyond a double, "\u0000", nesting deeper than 64, anything after the value.  Integers
+ * beyond 63 bits are real numbers, so they are refused where an integer is wanted.  A tree belongs to whoever parsed it; what the getters return is borrowed from it.  A NULL tree is an empty one.
  */
 #ifndef TPI_JSON_H
 #define TPI_JSON_H
@@ -41,6 +41,8 @@ size_t          tpi_json_size(const tpi_json *j);
 const tpi_json *tpi_json_at(const tpi_json *array, size_t i);
 /* The member, or NULL when it is missing or null. */
 const tpi_json *tpi_json_get(const tpi_json *object, const char *key);
+/* The same with a key of n bytes. */
+const tpi_json *tpi_json_get_n(const tpi_json *object, const char *key, size_t n);
 /* Members in the order of the text: start with *it NULL, stop at false. */
 bool            tpi_json_next(const tpi_json *object, void **it, const char **key, const tpi_json **value);
 /* The text and, in *n (may be NULL), its length; NULL when j is none. */
@@ -74,6 +76,8 @@ tpi_json *tpi_json_new_double(tp_ctx *ctx, double v);
 tpi_json *tpi_json_new_bool(tp_ctx *ctx, bool v);
 tpi_json *tpi_json_new_null(tp_ctx *ctx);
 bool      tpi_json_set(tp_ctx *ctx, tpi_json *object, const char *key, tpi_json *value);
+/* The same with a key of n bytes, which need not end in a NUL. */
+bool      tpi_json_set_n(tp_ctx *ctx, tpi_json *object, const char *key, size_t n, tpi_json *value);
 bool      tpi_json_set_text(tp_ctx *ctx, tpi_json *object, const char *key, const char *s);
 bool      tpi_json_set_int(tp_ctx *ctx, tpi_json *object, const char *key, int64_t v);
 bool      tpi_json_set_double(tp_ctx *ctx, tpi_json *object, const char *key, double v);

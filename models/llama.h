@@ -47,7 +47,7 @@ typedef struct tp_lm_batch {
     tp_tensor *range;  /* i32 [B, S, 2]: the keys that a place may see, first and one beyond; NULL: all up to itself */
     int64_t    tokens; /* without padding */
     int64_t    target_tokens; /* places with a target */
-    int64_t    first_sample;  /* number of the first line in it, from 0 in the shuffled order; for messages */
+    int64_t    first_sample;  /* number of the first sample in it, from 0 in the order of the file; for messages */
     int64_t    samples;
     int64_t    line; /* of the file, of the first sample; for messages */
 } tp_lm_batch;
@@ -61,6 +61,9 @@ TP_API tp_llama *tp_llama_new(tp_ctx *ctx, const tp_llama_config *config, tp_dty
  */
 TP_API tp_llama *tp_llama_load(tp_ctx *ctx, const char *path, tp_dtype t);
 TP_API void      tp_llama_free(tp_llama *model);
+/* The whole model - weights, configuration, tokenizer - as a Tapir model file, which tp_llama_load opens.  Written beside
+ * path and renamed: path is as it was after a failure. */
+TP_API bool tp_llama_save(tp_ctx *ctx, tp_llama *model, const char *path);
 /* Reads config.json text alone. */
 TP_API bool tp_llama_config_read(tp_ctx *ctx, const char *name, const char *json, size_t n, tp_llama_config *config);
 

@@ -47,7 +47,8 @@ static void affine_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_te
 
     if (tp_wants(c, 0)) {
         dx[0] = tp_empty(ctx, (tp_dtype)x->dtype, x->ndim, x->dim);
-        tpi_gemm_into(ctx, c->op->name, at_least_2d(ctx, dx[0]), at_least_2d(ctx, dy[0]), tpi_cast(ctx, w, (tp_dtype)x->dtype), 0);
+        tpi_gemm_into(ctx, c->op->name, at_least_2d(ctx, dx[0]), at_least_2d(ctx, dy[0]),
+                      tpi_cast(ctx, w, (tp_dtype)x->dtype), 0);
     }
     if (tp_wants(c, 1)) {
         double     beta;

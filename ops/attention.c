@@ -1,4 +1,5 @@
-/* attention.c - scaled dot-product attention and its gradients, by the back end's kernels; windows become ranges of keys here. */
+/* attention.c - scaled dot-product attention and its gradients, by the back end's kernels; windows become ranges of
+ * keys here. */
 #include "ops/support.h"
 
 #include <math.h>
@@ -21,14 +22,26 @@ static void take_strides(int64_t s[3], const tp_tensor *x)
 }
 
 /* The kernel's description of operands q k v and result o; in[3] is the range or NULL. */
-static tpi_attn describe(const tp_call *c, tp_tensor *const qkv[3], tp_tensor *range, const tp_tensor *o, tp_tensor *lse)
+static tpi_attn describe(const tp_call *c, tp_tensor *const qkv[3], tp_tensor *range, const tp_tensor *o,
+                         tp_tensor *lse)
 {
     const attention_attr *at = c->attr;
     const tp_tensor      *q = qkv[0], *k = qkv[1], *v = qkv[2];
-    tpi_attn              a = { .batch = q->dim[0], .heads = q->dim[2], .kv_heads = k->dim[2], .sq = q->dim[1], .sk = k->dim[1],
-                                .dim = q->dim[3], .t = (tp_dtype)q->dtype, .q = q->data, .k = k->data, .v = v->data, .o = o->data,
-                                .lse = (float *)(void *)lse->data, .range = range ? (const int32_t *)(void *)range->data : NULL,
-                                .causal = at->causal, .scale = at->scale };
+    tpi_attn              a = { .batch = q->dim[0],
+                                .heads = q->dim[2],
+                                .kv_heads = k->dim[2],
+                                .sq = q->dim[1],
+                                .sk = k->dim[1],
+                                .dim = q->dim[3],
+                                .t = (tp_dtype)q->dtype,
+                                .q = q->data,
+                                .k = k->data,
+                                .v = v->data,
+                                .o = o->data,
+                                .lse = (float *)(void *)lse->data,
+                                .range = range ? (const int32_t *)(void *)range->data : NULL,
+                                .causal = at->causal,
+                                .scale = at->scale };
 
     take_strides(a.qs, q);
     take_strides(a.ks, k);
@@ -46,7 +59,8 @@ static tp_tensor *attention_forward(tp_ctx *ctx, tp_call *c)
     for (int i = 0; i < 3; i++)
         qkv[i] = unit_inner(ctx, c->in[i]);
     o = tp_empty(ctx, (tp_dtype)c->in[0]->dtype, 4, c->in[0]->dim);
-    lse = tp_empty(ctx, tpi_wide((tp_dtype)c->in[0]->dtype), TP_SHAPE(c->in[0]->dim[0], c->in[0]->dim[2], c->in[0]->dim[1]));
+    lse = tp_empty(ctx, tpi_wide((tp_dtype)c->in[0]->dtype),
+                   TP_SHAPE(c->in[0]->dim[0], c->in[0]->dim[2], c->in[0]->dim[1]));
     if (!tp_ok(ctx))
         return NULL;
     c->saved[0] = lse;
@@ -84,7 +98,7 @@ static void attention_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp
 
 static const tp_op attention_op = { "attention", sizeof(attention_attr), 1, 1, attention_forward, attention_backward };
 
-/* ---- what a row may see ---------------------------------------------------------------------------------------------------- */
+/* ---- what a row may see ------------------------------------------------------------------------------------------ */
 
 /* Limits every row's range to its window: keys from p - window + 1 up to p = s + Sk - Sq. */
 static tp_tensor *windowed(tp_ctx *ctx, const tp_tensor *q, const tp_tensor *k, const tp_attention_opts *o)
@@ -130,7 +144,8 @@ static bool good_range(tp_ctx *ctx, const tp_tensor *q, const tp_tensor *range)
 {
     if (range == NULL)
         return true;
-    if (!tpi_check(ctx, "attention", range, 3) || !tpi_can_do(ctx, "attention", TPI_BIT(TP_I32), (tp_dtype)range->dtype))
+    if (!tpi_check(ctx, "attention", range, 3) ||
+        !tpi_can_do(ctx, "attention", TPI_BIT(TP_I32), (tp_dtype)range->dtype))
         return false;
     if (range->ndim == 3 && range->dim[0] == q->dim[0] && range->dim[1] == q->dim[1] && range->dim[2] == 2)
         return true;
@@ -152,6 +167,7 @@ tp_tensor *tp_attention(tp_ctx *ctx, tp_tensor *q, tp_tensor *k, tp_tensor *v, c
     if (opts->window < 0)
         return tp_fail(ctx, TP_EARG, "attention: a window of %lld keys", (long long)opts->window);
     range = opts->window > 0 ? windowed(ctx, q, k, opts) : opts->range;
-    a = (attention_attr){ opts->causal, opts->scale != 0 ? opts->scale : 1 / sqrt((double)(q->dim[3] > 0 ? q->dim[3] : 1)) };
+    a = (attention_attr){ opts->causal,
+                          opts->scale != 0 ? opts->scale : 1 / sqrt((double)(q->dim[3] > 0 ? q->dim[3] : 1)) };
     return tp_apply(ctx, &attention_op, &a, TP_IN(q, k, v, range));
 }

@@ -13,8 +13,9 @@ extern "C" {
 typedef struct {
     bool       causal; /* row s sees the keys up to s + Sk - Sq */
     double     scale;  /* 0: 1 / sqrt(D) */
-    int64_t    window; /* > 0: row s sees only the last `window` keys up to s + Sk - Sq, and none behind it; 0: no limit */
-    tp_tensor *range;  /* i32 [B, Sq, 2]: row (b, s) sees only keys from range[b, s, 0] up to, not with, range[b, s, 1]; NULL: all */
+    int64_t window; /* > 0: row s sees only the last `window` keys up to s + Sk - Sq, and none behind it; 0: no limit */
+    tp_tensor *range; /* i32 [B, Sq, 2]: row (b, s) sees only keys from range[b, s, 0] up to, not with, range[b, s, 1];
+                         NULL: all */
 } tp_attention_opts;
 
 /*

@@ -11,8 +11,14 @@ static tpi_blocks sizes(const tp_call *c)
     const block_attr *at = c->attr;
     const tp_tensor  *x = c->in[0], *a = c->in[1];
 
-    return (tpi_blocks){ .rows = tpi_span(x, 0, x->ndim - 1), .in = x->dim[x->ndim - 1], .out = at->out, .blocks = a->dim[0],
-                         .bi = a->dim[1], .bo = a->dim[2], .t = (tp_dtype)x->dtype, .at = (tp_dtype)a->dtype };
+    return (tpi_blocks){ .rows = tpi_span(x, 0, x->ndim - 1),
+                         .in = x->dim[x->ndim - 1],
+                         .out = at->out,
+                         .blocks = a->dim[0],
+                         .bi = a->dim[1],
+                         .bo = a->dim[2],
+                         .t = (tp_dtype)x->dtype,
+                         .at = (tp_dtype)a->dtype };
 }
 
 static tp_tensor *product_into(tp_ctx *ctx, tp_call *c, tp_tensor *y, bool add)
@@ -43,7 +49,8 @@ static tp_tensor *block_diag_add_forward(tp_ctx *ctx, tp_call *c)
     return product_into(ctx, c, tpi_copy(ctx, c->in[2], (tp_dtype)c->in[2]->dtype), true);
 }
 
-/* Writes into y itself when nobody but the caller's scope holds it: no record has kept its values, so none can miss them. */
+/* Writes into y itself when nobody but the caller's scope holds it: no record has kept its values, so none can miss
+ * them. */
 static tp_tensor *block_diag_onto_forward(tp_ctx *ctx, tp_call *c)
 {
     tp_tensor *y = c->in[2];
@@ -65,7 +72,8 @@ static void block_diag_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, t
     if (tp_wants(c, 0)) {
         tp_tensor *a = tpi_rows(ctx, c->in[1]), *d = tp_empty(ctx, b.t, c->in[0]->ndim, c->in[0]->dim);
 
-        if (a != NULL && d != NULL && tpi_done(ctx, c->op->name, tpi_k(ctx)->blocks_dx(&r, &b, d->data, g->data, a->data, false)))
+        if (a != NULL && d != NULL &&
+            tpi_done(ctx, c->op->name, tpi_k(ctx)->blocks_dx(&r, &b, d->data, g->data, a->data, false)))
             dx[0] = d;
     }
     if (tp_wants(c, 1)) {
@@ -80,8 +88,10 @@ static void block_diag_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, t
 }
 
 static const tp_op block_diag_op = { "block_diag", sizeof(block_attr), 1, 0, block_diag_forward, block_diag_backward };
-static const tp_op block_diag_add_op = { "block_diag_add", sizeof(block_attr), 1, 0, block_diag_add_forward, block_diag_backward };
-static const tp_op block_diag_onto_op = { "block_diag_add", sizeof(block_attr), 1, 0, block_diag_onto_forward, block_diag_backward };
+static const tp_op block_diag_add_op = { "block_diag_add",       sizeof(block_attr), 1, 0,
+                                         block_diag_add_forward, block_diag_backward };
+static const tp_op block_diag_onto_op = { "block_diag_add",        sizeof(block_attr), 1, 0,
+                                          block_diag_onto_forward, block_diag_backward };
 
 static bool covered(tp_ctx *ctx, const char *op, const tp_tensor *x, const tp_tensor *a, int64_t out)
 {
@@ -91,7 +101,8 @@ static bool covered(tp_ctx *ctx, const char *op, const tp_tensor *x, const tp_te
     if (in >= 0 && out >= 0 && a->ndim == 3 && !__builtin_mul_overflow(a->dim[0], a->dim[1], &wide) &&
         !__builtin_mul_overflow(a->dim[0], a->dim[2], &high) && wide >= in && high >= out)
         return true;
-    tp_fail(ctx, TP_ESHAPE, "%s: expected x [.., in] and a [N, bi, bo] with N bi >= in, N bo >= out, got %s, %s and out %lld", op,
+    tp_fail(ctx, TP_ESHAPE,
+            "%s: expected x [.., in] and a [N, bi, bo] with N bi >= in, N bo >= out, got %s, %s and out %lld", op,
             tp_shape_text(x, tx, sizeof tx), tp_shape_text(a, ta, sizeof ta), (long long)out);
     return false;
 }

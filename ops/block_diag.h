@@ -15,7 +15,8 @@ extern "C" {
  *
  *       y[..., k bo + j] = sum_i x[..., k bi + i] a[k, i, j]
  *
- * Columns of x beyond `in` count as 0, columns of y beyond `out` do not exist: the last blocks may stick out, and what sticks out is dead.
+ * Columns of x beyond `in` count as 0, columns of y beyond `out` do not exist: the last blocks may stick out, and what
+ * sticks out is dead.
  *
  *   x       [..., in]        float
  *   a       [N, bi, bo]      dtype of x, or f32 beside a 16-bit x; N bi >= in, N bo >= out

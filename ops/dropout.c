@@ -6,7 +6,7 @@
 /* What the numbers are for: part of their key, so that dropout and others never share a stream. */
 enum { PURPOSE_DROPOUT = 1, PURPOSE_RANDOM = 2 };
 
-/* ---- dropout --------------------------------------------------------------------------------------------------------------- */
+/* ---- dropout ----------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     double  p;
@@ -20,7 +20,10 @@ static tp_tensor *dropped(tp_ctx *ctx, const dropout_attr *a, tp_tensor *x)
 
     if (y == NULL)
         return NULL;
-    return tpi_done(ctx, "dropout", tpi_k(ctx)->dropout(&r, (tp_dtype)y->dtype, y->data, from->data, y->numel, a->p, a->key)) ? y : NULL;
+    return tpi_done(ctx, "dropout",
+                    tpi_k(ctx)->dropout(&r, (tp_dtype)y->dtype, y->data, from->data, y->numel, a->p, a->key))
+               ? y
+               : NULL;
 }
 
 static tp_tensor *dropout_forward(tp_ctx *ctx, tp_call *c)
@@ -55,9 +58,10 @@ tp_tensor *tp_dropout(tp_ctx *ctx, tp_tensor *x, double p, bool train)
     return tp_apply(ctx, &dropout_op, &a, TP_IN(x));
 }
 
-/* ---- random tensors -------------------------------------------------------------------------------------------------------- */
+/* ---- random tensors ---------------------------------------------------------------------------------------------- */
 
-static tp_tensor *draw(tp_ctx *ctx, const char *op, tpi_random kind, tp_dtype t, int ndim, const int64_t *dim, double p, double q)
+static tp_tensor *draw(tp_ctx *ctx, const char *op, tpi_random kind, tp_dtype t, int ndim, const int64_t *dim, double p,
+                       double q)
 {
     tp_tensor *y;
     tpi_key    key;
@@ -110,8 +114,8 @@ tp_tensor *tp_randint(tp_ctx *ctx, tp_dtype t, int ndim, const int64_t *dim, int
     bool       was;
 
     if (__builtin_sub_overflow(high, low, &width) || width < 1 || width > (int64_t)1 << 24)
-        return tp_fail(ctx, TP_EARG, "randint: from %lld to, not with, %lld: expected low < high <= low + 2^24", (long long)low,
-                       (long long)high);
+        return tp_fail(ctx, TP_EARG, "randint: from %lld to, not with, %lld: expected low < high <= low + 2^24",
+                       (long long)low, (long long)high);
     was = tp_record(ctx, false);
     u = tp_floor(ctx, draw(ctx, "randint", TPI_UNIFORM, TP_F64, ndim, dim, 0, (double)width));
     base = tp_from(ctx, TP_I64, TP_SCALAR, &low);
@@ -120,14 +124,15 @@ tp_tensor *tp_randint(tp_ctx *ctx, tp_dtype t, int ndim, const int64_t *dim, int
     return u;
 }
 
-/* ---- multinomial ----------------------------------------------------------------------------------------------------------- */
+/* ---- multinomial ------------------------------------------------------------------------------------------------- */
 
-/* log p + g with g = -log(-log u): the place of the largest has distribution p (Gumbel), those of the k largest are k draws without
- * putting back. */
+/* log p + g with g = -log(-log u): the place of the largest has distribution p (Gumbel), those of the k largest are k
+ * draws without putting back. */
 static tp_tensor *perturbed(tp_ctx *ctx, tp_tensor *p, int ndim, const int64_t *dim)
 {
     tp_tensor *u = draw(ctx, "multinomial", TPI_UNIFORM, TP_F64, ndim, dim, 0, 1);
-    tp_tensor *e = tp_neg(ctx, tp_log(ctx, tp_shift(ctx, tp_scale(ctx, u, 1 - 0x1p-24), 0x1p-25))); /* never log 0, log 1 */
+    tp_tensor *e = tp_neg(ctx,
+                          tp_log(ctx, tp_shift(ctx, tp_scale(ctx, u, 1 - 0x1p-24), 0x1p-25))); /* never log 0, log 1 */
 
     return tp_sub(ctx, tp_log(ctx, tp_cast(ctx, p, TP_F64)), tp_log(ctx, e));
 }
@@ -158,10 +163,11 @@ tp_tensor *tp_multinomial(tp_ctx *ctx, tp_tensor *p, int64_t k, bool replace)
     if (!tp_ok(ctx) || !tpi_float_input(ctx, "multinomial", p))
         return NULL;
     if (p->ndim < 1 || p->ndim >= TP_MAX_DIM || p->dim[p->ndim - 1] < 1)
-        return tp_fail(ctx, TP_ESHAPE, "multinomial: p is %s, expected [.., n] with n >= 1", tp_shape_text(p, text, sizeof text));
+        return tp_fail(ctx, TP_ESHAPE, "multinomial: p is %s, expected [.., n] with n >= 1",
+                       tp_shape_text(p, text, sizeof text));
     if (k < 0 || (!replace && k > p->dim[p->ndim - 1]))
-        return tp_fail(ctx, TP_EARG, "multinomial: %lld draws from %lld classes %s", (long long)k, (long long)p->dim[p->ndim - 1],
-                       replace ? "with replacement" : "without replacement");
+        return tp_fail(ctx, TP_EARG, "multinomial: %lld draws from %lld classes %s", (long long)k,
+                       (long long)p->dim[p->ndim - 1], replace ? "with replacement" : "without replacement");
     was = tp_record(ctx, false);
     y = drawn(ctx, p, k, replace);
     tp_record(ctx, was);

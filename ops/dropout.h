@@ -1,6 +1,6 @@
 /*
- * dropout.h - dropout and random tensors.  The numbers come from the context's seed, its step and the count of draws in that step
- * (tp_seed, tp_set_step), and are the same for every back end and number of threads.
+ * dropout.h - dropout and random tensors.  The numbers come from the context's seed, its step and the count of draws in
+ * that step (tp_seed, tp_set_step), and are the same for every back end and number of threads.
  */
 #ifndef TP_DROPOUT_H
 #define TP_DROPOUT_H
@@ -26,8 +26,8 @@ extern "C" {
 TP_API tp_tensor *tp_dropout(tp_ctx *ctx, tp_tensor *x, double p, bool train);
 
 /*
- * tp_uniform: numbers in [low, high).  tp_rand: in [0, 1).  tp_normal: with a mean and a standard deviation.  tp_randn: 0 and 1.
- * tp_bernoulli: 1 with probability p, else 0.
+ * tp_uniform: numbers in [low, high).  tp_rand: in [0, 1).  tp_normal: with a mean and a standard deviation.  tp_randn:
+ * 0 and 1. tp_bernoulli: 1 with probability p, else 0.
  *
  *   t       float
  *   returns a new tensor

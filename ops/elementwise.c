@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* ---- two operands, one kernel ---------------------------------------------------------------------------------------------- */
+/* ---- two operands, one kernel ------------------------------------------------------------------------------------ */
 
 /* The walk and the new output of an op on a and b; the common case of equal contiguous shapes goes first. */
 static tp_tensor *output_of(tp_ctx *ctx, tp_dtype t, tp_tensor *a, tp_tensor *b, tpi_nd *nd)
@@ -58,7 +58,7 @@ static tp_tensor *binary(tp_ctx *ctx, const tp_op *op, tp_tensor *a, tp_tensor *
     return tp_apply(ctx, op, NULL, TP_IN(a, b));
 }
 
-/* ---- add, sub -------------------------------------------------------------------------------------------------------------- */
+/* ---- add, sub ---------------------------------------------------------------------------------------------------- */
 
 static tp_tensor *add_forward(tp_ctx *ctx, tp_call *c)
 {
@@ -99,7 +99,7 @@ tp_tensor *tp_sub(tp_ctx *ctx, tp_tensor *a, tp_tensor *b)
     return binary(ctx, &sub_op, a, b);
 }
 
-/* ---- mul, div -------------------------------------------------------------------------------------------------------------- */
+/* ---- mul, div ---------------------------------------------------------------------------------------------------- */
 
 static tp_tensor *mul_forward(tp_ctx *ctx, tp_call *c)
 {
@@ -145,7 +145,7 @@ tp_tensor *tp_div(tp_ctx *ctx, tp_tensor *a, tp_tensor *b)
     return binary(ctx, &div_op, a, b);
 }
 
-/* ---- pow ------------------------------------------------------------------------------------------------------------------- */
+/* ---- pow --------------------------------------------------------------------------------------------------------- */
 
 static tp_tensor *pow_forward(tp_ctx *ctx, tp_call *c)
 {
@@ -179,7 +179,7 @@ tp_tensor *tp_pow(tp_ctx *ctx, tp_tensor *a, tp_tensor *b)
     return binary(ctx, &pow_op, a, b);
 }
 
-/* ---- maximum, minimum ------------------------------------------------------------------------------------------------------ */
+/* ---- maximum, minimum -------------------------------------------------------------------------------------------- */
 
 static tp_tensor *maximum_forward(tp_ctx *ctx, tp_call *c)
 {
@@ -231,7 +231,7 @@ tp_tensor *tp_minimum(tp_ctx *ctx, tp_tensor *a, tp_tensor *b)
     return binary(ctx, &minimum_op, a, b);
 }
 
-/* ---- comparisons ----------------------------------------------------------------------------------------------------------- */
+/* ---- comparisons ------------------------------------------------------------------------------------------------- */
 
 static tp_tensor *compare_forward(tp_ctx *ctx, tp_call *c);
 
@@ -256,7 +256,9 @@ static tp_tensor *compare_forward(tp_ctx *ctx, tp_call *c)
     y = output_of(ctx, TP_BOOL, a, b, &nd);
     if (y == NULL)
         return NULL;
-    return tpi_done(ctx, c->op->name, tpi_k(ctx)->compare(&r, op, &nd, (tp_dtype)a->dtype, y->data, a->data, b->data)) ? y : NULL;
+    return tpi_done(ctx, c->op->name, tpi_k(ctx)->compare(&r, op, &nd, (tp_dtype)a->dtype, y->data, a->data, b->data))
+               ? y
+               : NULL;
 }
 
 static tp_tensor *compare(tp_ctx *ctx, tpi_compare op, tp_tensor *a, tp_tensor *b)
@@ -308,7 +310,7 @@ tp_tensor *tp_logical_or(tp_ctx *ctx, tp_tensor *a, tp_tensor *b)
     return compare(ctx, TPI_OR, a, b);
 }
 
-/* ---- where, masked_fill ---------------------------------------------------------------------------------------------------- */
+/* ---- where, masked_fill ------------------------------------------------------------------------------------------ */
 
 static tp_tensor *where_forward(tp_ctx *ctx, tp_call *c)
 {
@@ -325,7 +327,9 @@ static tp_tensor *where_forward(tp_ctx *ctx, tp_call *c)
         return NULL;
     tpi_nd_init(&nd, ndim, dim, 4, (const tp_tensor *const[]){ y, m, a, b });
     c->keep = TP_KEEP_IN(0);
-    return tpi_done(ctx, "where", tpi_k(ctx)->where(&r, &nd, (tp_dtype)a->dtype, y->data, m->data, a->data, b->data)) ? y : NULL;
+    return tpi_done(ctx, "where", tpi_k(ctx)->where(&r, &nd, (tp_dtype)a->dtype, y->data, m->data, a->data, b->data))
+               ? y
+               : NULL;
 }
 
 static void where_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
@@ -346,8 +350,9 @@ tp_tensor *tp_where(tp_ctx *ctx, tp_tensor *c, tp_tensor *a, tp_tensor *b)
     int64_t          dim[TP_MAX_DIM];
     int              ndim;
 
-    if (!tp_ok(ctx) || !tpi_inputs(ctx, "where", 3, in) || !tpi_can_do(ctx, "where", TPI_BIT(TP_BOOL), (tp_dtype)c->dtype) ||
-        !tpi_same_dtype(ctx, "where", a, b) || !tpi_broadcast_n(ctx, "where", 3, in, &ndim, dim))
+    if (!tp_ok(ctx) || !tpi_inputs(ctx, "where", 3, in) ||
+        !tpi_can_do(ctx, "where", TPI_BIT(TP_BOOL), (tp_dtype)c->dtype) || !tpi_same_dtype(ctx, "where", a, b) ||
+        !tpi_broadcast_n(ctx, "where", 3, in, &ndim, dim))
         return NULL;
     return tp_apply(ctx, &where_op, NULL, TP_IN(c, a, b));
 }
@@ -367,7 +372,7 @@ tp_tensor *tp_masked_fill(tp_ctx *ctx, tp_tensor *x, tp_tensor *mask, double val
     return tp_where(ctx, mask, tpi_scalar(ctx, (tp_dtype)x->dtype, value), x);
 }
 
-/* ---- cast ------------------------------------------------------------------------------------------------------------------ */
+/* ---- cast -------------------------------------------------------------------------------------------------------- */
 
 static tp_tensor *cast_forward(tp_ctx *ctx, tp_call *c)
 {
@@ -382,7 +387,9 @@ static void cast_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tens
 }
 
 static const tp_op cast_op = { "cast", sizeof(tp_dtype), 1, 0, cast_forward, cast_backward };
-static const tp_op convert_op = { "cast", sizeof(tp_dtype), 1, 0, cast_forward, NULL }; /* floats to integers have no slope */
+static const tp_op convert_op = {
+    "cast", sizeof(tp_dtype), 1, 0, cast_forward, NULL
+}; /* floats to integers have no slope */
 
 tp_tensor *tp_cast(tp_ctx *ctx, tp_tensor *x, tp_dtype t)
 {

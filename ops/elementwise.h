@@ -1,6 +1,7 @@
 /*
- * elementwise.h - arithmetic of two tensors, comparisons, choosing.  Shapes broadcast as numpy's: aligned at the last axis, a size of 1 or a
- * missing axis repeats.  A gradient is summed over the axes along which its operand was repeated.
+ * elementwise.h - arithmetic of two tensors, comparisons, choosing.  Shapes broadcast as numpy's: aligned at the last
+ * axis, a size of 1 or a missing axis repeats.  A gradient is summed over the axes along which its operand was
+ * repeated.
  */
 #ifndef TP_ELEMENTWISE_H
 #define TP_ELEMENTWISE_H
@@ -18,8 +19,8 @@ extern "C" {
  *   returns the broadcast shape, dtype of a; integers wrap around, their division goes toward zero and by zero gives 0
  *
  *   grad    da, db
- *   keeps   add and sub nothing; mul the other operand of each one that needs a gradient; div b, and y when b needs a gradient
- *   fails   TP_ESHAPE when the shapes do not broadcast, TP_EDTYPE when the dtypes differ
+ *   keeps   add and sub nothing; mul the other operand of each one that needs a gradient; div b, and y when b needs a
+ * gradient fails   TP_ESHAPE when the shapes do not broadcast, TP_EDTYPE when the dtypes differ
  */
 TP_API tp_tensor *tp_add(tp_ctx *ctx, tp_tensor *a, tp_tensor *b);
 TP_API tp_tensor *tp_sub(tp_ctx *ctx, tp_tensor *a, tp_tensor *b);
@@ -52,7 +53,8 @@ TP_API tp_tensor *tp_maximum(tp_ctx *ctx, tp_tensor *a, tp_tensor *b);
 TP_API tp_tensor *tp_minimum(tp_ctx *ctx, tp_tensor *a, tp_tensor *b);
 
 /*
- * tp_eq, tp_ne, tp_lt, tp_le, tp_gt, tp_ge: whether a = b, a != b, a < b, a <= b, a > b, a >= b; with NaN all are false but tp_ne.
+ * tp_eq, tp_ne, tp_lt, tp_le, tp_gt, tp_ge: whether a = b, a != b, a < b, a <= b, a > b, a >= b; with NaN all are false
+ * but tp_ne.
  *
  *   a, b    any shapes that broadcast, equal dtypes  float int bool
  *   returns the broadcast shape, bool
@@ -107,7 +109,8 @@ TP_API tp_tensor *tp_where(tp_ctx *ctx, tp_tensor *c, tp_tensor *a, tp_tensor *b
 TP_API tp_tensor *tp_masked_fill(tp_ctx *ctx, tp_tensor *x, tp_tensor *mask, double value);
 
 /*
- * tp_cast: x converted.  To integers toward zero, saturating, NaN to 0; to bool x != 0; to a narrower float to nearest even.
+ * tp_cast: x converted.  To integers toward zero, saturating, NaN to 0; to bool x != 0; to a narrower float to nearest
+ * even.
  *
  *   x       any shape and dtype
  *   returns shape of x, dtype t; x itself when it has that dtype already

@@ -1,5 +1,6 @@
 /*
- * fused.h - several ops in one pass over memory.  tp_add_rmsnorm, tp_linear_cross_entropy and tp_block_diag_add stand with their families.
+ * fused.h - several ops in one pass over memory.  tp_add_rmsnorm, tp_linear_cross_entropy and tp_block_diag_add stand
+ * with their families.
  */
 #ifndef TP_FUSED_H
 #define TP_FUSED_H

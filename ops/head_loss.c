@@ -1,6 +1,6 @@
 /*
- * head_loss.c - a language model's head and its cross-entropy in one op: logits exist for a chunk of rows at a time, and the gradients
- * are made right there, where the logits are; contract in loss.h.
+ * head_loss.c - a language model's head and its cross-entropy in one op: logits exist for a chunk of rows at a time,
+ * and the gradients are made right there, where the logits are; contract in loss.h.
  */
 #include "ops/support.h"
 
@@ -8,7 +8,7 @@ enum { CHUNK = 256 }; /* rows: enough for the product to run at full speed */
 
 typedef struct { double smoothing; } head_attr;
 
-/* ---- rows that count ------------------------------------------------------------------------------------------------------- */
+/* ---- rows that count --------------------------------------------------------------------------------------------- */
 
 typedef struct {
     int64_t    n;       /* rows with a target */
@@ -57,11 +57,13 @@ static tp_tensor *counted(tp_ctx *ctx, tp_tensor *x, const head_rows *h, int64_t
     if (y == NULL)
         return NULL;
     return tpi_done(ctx, "linear_cross_entropy",
-                    tpi_k(ctx)->index_rows(&r, (tp_dtype)x->dtype, y->data, x->data, TP_I32, (const int32_t *)(void *)h->row->data + at, n,
-                                           x->dim[1])) ? y : NULL;
+                    tpi_k(ctx)->index_rows(&r, (tp_dtype)x->dtype, y->data, x->data, TP_I32,
+                                           (const int32_t *)(void *)h->row->data + at, n, x->dim[1]))
+               ? y
+               : NULL;
 }
 
-/* ---- forward --------------------------------------------------------------------------------------------------------------- */
+/* ---- forward ----------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     tp_tensor *x, *w;  /* [R, d], [V, d] */
@@ -81,8 +83,10 @@ static bool chunk(tp_ctx *ctx, const head_work *k, const head_rows *h, int64_t a
 
     if (!tpi_gemm_into(ctx, op, z, x, tpi_swapped(ctx, k->w), 0))
         return false;
-    if (!tpi_done(ctx, op, tpi_k(ctx)->cross_entropy(&r, (tp_dtype)k->x->dtype, loss, dz, k->logits->data,
-                                                     (const int32_t *)(void *)h->target->data + at, n, k->w->dim[0], k->smoothing, 1)))
+    if (!tpi_done(ctx, op,
+                  tpi_k(ctx)->cross_entropy(&r, (tp_dtype)k->x->dtype, loss, dz, k->logits->data,
+                                            (const int32_t *)(void *)h->target->data + at, n, k->w->dim[0],
+                                            k->smoothing, 1)))
         return false;
     if (k->dx != NULL && !tpi_gemm_into(ctx, op, rows_of(ctx, k->dx, at, n), z, k->w, 0))
         return false;
@@ -101,8 +105,11 @@ static tp_tensor *scattered(tp_ctx *ctx, tp_tensor *dx, const head_rows *h, cons
     y = tp_zeros(ctx, t, TP_SHAPE(x->dim[0], x->dim[1]));
     if (y == NULL)
         return NULL;
-    return tpi_done(ctx, "linear_cross_entropy",
-                    tpi_k(ctx)->index_add(&r, t, y->data, x->dim[0], t, dx->data, TP_I32, h->row->data, h->n, x->dim[1])) ? y : NULL;
+    return tpi_done(
+               ctx, "linear_cross_entropy",
+               tpi_k(ctx)->index_add(&r, t, y->data, x->dim[0], t, dx->data, TP_I32, h->row->data, h->n, x->dim[1]))
+               ? y
+               : NULL;
 }
 
 static bool prepare(tp_ctx *ctx, tp_call *c, const head_rows *h, head_work *k)
@@ -142,7 +149,7 @@ static tp_tensor *head_forward(tp_ctx *ctx, tp_call *c)
     return tp_sum(ctx, k.loss, TP_ALL_AXES, false);
 }
 
-/* ---- backward -------------------------------------------------------------------------------------------------------------- */
+/* ---- backward ---------------------------------------------------------------------------------------------------- */
 
 /* g += scale dw, a piece at a time: dw may be the largest tensor of all. */
 static void add_scaled(tp_ctx *ctx, tp_tensor *g, tp_tensor *dw, double scale)
@@ -153,7 +160,8 @@ static void add_scaled(tp_ctx *ctx, tp_tensor *g, tp_tensor *dw, double scale)
         int64_t  n = dw->dim[0] - at < step ? dw->dim[0] - at : step;
         tp_scope s = tp_scope_begin(ctx);
 
-        tpi_add_into(ctx, "linear_cross_entropy", rows_of(ctx, g, at, n), 1, tp_scale(ctx, rows_of(ctx, dw, at, n), scale));
+        tpi_add_into(ctx, "linear_cross_entropy", rows_of(ctx, g, at, n), 1,
+                     tp_scale(ctx, rows_of(ctx, dw, at, n), scale));
         tp_scope_end(ctx, s);
     }
 }
@@ -176,7 +184,8 @@ static void head_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tens
             return;
         }
         tpi_nd_line(&nd, g->numel);
-        tpi_done(ctx, c->op->name, tpi_k(ctx)->unary(&r, TPI_SCALE, scale, 0, &nd, (tp_dtype)g->dtype, g->data, c->saved[1]->data));
+        tpi_done(ctx, c->op->name,
+                 tpi_k(ctx)->unary(&r, TPI_SCALE, scale, 0, &nd, (tp_dtype)g->dtype, g->data, c->saved[1]->data));
     }
 }
 

@@ -3,10 +3,11 @@
 
 #include <string.h>
 
-/* ---- rows ------------------------------------------------------------------------------------------------------------------ */
+/* ---- rows -------------------------------------------------------------------------------------------------------- */
 
 /* y[i, :] = x[ids[i], :] with x seen as [rows, d] */
-static tp_tensor *take_rows(tp_ctx *ctx, const char *op, tp_tensor *x, tp_tensor *ids, int64_t d, int ndim, const int64_t *dim)
+static tp_tensor *take_rows(tp_ctx *ctx, const char *op, tp_tensor *x, tp_tensor *ids, int64_t d, int ndim,
+                            const int64_t *dim)
 {
     tp_tensor *rows = tpi_rows(ctx, x), *at = tpi_rows(ctx, ids), *y;
     tpi_run    r;
@@ -17,21 +18,26 @@ static tp_tensor *take_rows(tp_ctx *ctx, const char *op, tp_tensor *x, tp_tensor
     if (y == NULL)
         return NULL;
     r = tpi_run_of(ctx);
-    return tpi_done(ctx, op, tpi_k(ctx)->index_rows(&r, (tp_dtype)x->dtype, y->data, rows->data, (tp_dtype)at->dtype, at->data, at->numel,
-                                                    d)) ? y : NULL;
+    return tpi_done(ctx, op,
+                    tpi_k(ctx)->index_rows(&r, (tp_dtype)x->dtype, y->data, rows->data, (tp_dtype)at->dtype, at->data,
+                                           at->numel, d))
+               ? y
+               : NULL;
 }
 
 /* g[ids[i], :] += dy[i, :], into place; g is cleared first unless something is in it already. */
-static void give_rows(tp_ctx *ctx, tp_call *c, tp_tensor *ids, int64_t d, tp_tensor *dy, tp_tensor **dx)
+static void give_rows(tp_ctx *ctx, tp_call *c, tp_tensor *ids, int axis, tp_tensor *dy, tp_tensor **dx)
 {
+    int64_t    rows = tpi_span(c->in[0], 0, axis + 1), d = tpi_span(c->in[0], axis + 1, c->in[0]->ndim);
     double     beta;
     tp_tensor *g = tp_grad_into(ctx, c, 0, dx, &beta), *from = tpi_rows(ctx, dy), *at = tpi_rows(ctx, ids);
     tpi_run    r = tpi_run_of(ctx);
 
     if (g == NULL || from == NULL || at == NULL || (beta == 0 && !tpi_zero(ctx, c->op->name, g)))
         return;
-    tpi_done(ctx, c->op->name, tpi_k(ctx)->index_add(&r, (tp_dtype)g->dtype, g->data, d > 0 ? g->numel / d : 0, (tp_dtype)from->dtype,
-                                                     from->data, (tp_dtype)at->dtype, at->data, at->numel, d));
+    tpi_done(ctx, c->op->name,
+             tpi_k(ctx)->index_add(&r, (tp_dtype)g->dtype, g->data, rows, (tp_dtype)from->dtype, from->data,
+                                   (tp_dtype)at->dtype, at->data, at->numel, d));
 }
 
 static tp_tensor *embed_forward(tp_ctx *ctx, tp_call *c)
@@ -47,7 +53,7 @@ static tp_tensor *embed_forward(tp_ctx *ctx, tp_call *c)
 
 static void embed_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
 {
-    give_rows(ctx, c, c->in[1], c->in[0]->dim[1], dy[0], dx);
+    give_rows(ctx, c, c->in[1], 0, dy[0], dx);
 }
 
 static const tp_op embed_op = { "embed", 0, 1, 0, embed_forward, embed_backward };
@@ -88,7 +94,7 @@ static void index_select_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy,
 {
     const int *axis = c->attr;
 
-    give_rows(ctx, c, c->saved[0], tpi_span(c->in[0], *axis + 1, c->in[0]->ndim), dy[0], dx);
+    give_rows(ctx, c, c->saved[0], *axis, dy[0], dx);
 }
 
 static const tp_op index_select_op = { "index_select", sizeof(int), 1, 1, index_select_forward, index_select_backward };
@@ -102,10 +108,12 @@ tp_tensor *tp_index_select(tp_ctx *ctx, tp_tensor *x, int axis, tp_tensor *ids)
         return NULL;
     if (ids->ndim != 1)
         return tpi_fail_shapes(ctx, "index_select", "expected ids [n]", x, ids);
-    return tpi_ids(ctx, "index_select", ids, x->dim[axis], false, NULL) ? tp_apply(ctx, &index_select_op, &axis, TP_IN(x, ids)) : NULL;
+    return tpi_ids(ctx, "index_select", ids, x->dim[axis], false, NULL)
+               ? tp_apply(ctx, &index_select_op, &axis, TP_IN(x, ids))
+               : NULL;
 }
 
-/* ---- elements -------------------------------------------------------------------------------------------------------------- */
+/* ---- elements ---------------------------------------------------------------------------------------------------- */
 
 static tp_tensor *gathered(tp_ctx *ctx, const char *op, tp_tensor *x, tp_tensor *ids, int axis)
 {
@@ -115,9 +123,12 @@ static tp_tensor *gathered(tp_ctx *ctx, const char *op, tp_tensor *x, tp_tensor 
     y = from ? tp_empty(ctx, (tp_dtype)from->dtype, ids->ndim, ids->dim) : NULL;
     if (y == NULL || at == NULL)
         return NULL;
-    return tpi_done(ctx, op, tpi_k(ctx)->gather(&r, (tp_dtype)y->dtype, y->data, from->data, (tp_dtype)at->dtype, at->data,
-                                                tpi_span(from, 0, axis), ids->dim[axis], from->dim[axis],
-                                                tpi_span(from, axis + 1, from->ndim))) ? y : NULL;
+    return tpi_done(ctx, op,
+                    tpi_k(ctx)->gather(&r, (tp_dtype)y->dtype, y->data, from->data, (tp_dtype)at->dtype, at->data,
+                                       tpi_span(from, 0, axis), ids->dim[axis], from->dim[axis],
+                                       tpi_span(from, axis + 1, from->ndim)))
+               ? y
+               : NULL;
 }
 
 /* y += src where ids point, y contiguous */
@@ -128,8 +139,10 @@ static bool scatter(tp_ctx *ctx, const char *op, tp_tensor *y, tp_tensor *ids, t
 
     if (y == NULL || from == NULL || at == NULL)
         return false;
-    return tpi_done(ctx, op, tpi_k(ctx)->scatter_add(&r, (tp_dtype)y->dtype, y->data, from->data, (tp_dtype)at->dtype, at->data,
-                                                     tpi_span(y, 0, axis), ids->dim[axis], y->dim[axis], tpi_span(y, axis + 1, y->ndim)));
+    return tpi_done(ctx, op,
+                    tpi_k(ctx)->scatter_add(&r, (tp_dtype)y->dtype, y->data, from->data, (tp_dtype)at->dtype, at->data,
+                                            tpi_span(y, 0, axis), ids->dim[axis], y->dim[axis],
+                                            tpi_span(y, axis + 1, y->ndim)));
 }
 
 static tp_tensor *gather_forward(tp_ctx *ctx, tp_call *c)
@@ -214,5 +227,6 @@ tp_tensor *tp_one_hot(tp_ctx *ctx, tp_tensor *ids, int64_t n, tp_dtype t)
         return tp_fail(ctx, TP_EARG, "one_hot: %lld classes, expected at least 1", (long long)n);
     if (!tpi_ids(ctx, "one_hot", ids, n, false, NULL))
         return NULL;
-    return tp_cast(ctx, tp_eq(ctx, tp_unsqueeze(ctx, ids, -1), tp_arange(ctx, (tp_dtype)ids->dtype, 0, (double)n, 1)), t);
+    return tp_cast(ctx, tp_eq(ctx, tp_unsqueeze(ctx, ids, -1), tp_arange(ctx, (tp_dtype)ids->dtype, 0, (double)n, 1)),
+                   t);
 }

@@ -1,5 +1,6 @@
 /*
- * index.h - rows and elements by number.  Every id must lie in [0, size of its axis): TP_EARG, naming the first that does not.
+ * index.h - rows and elements by number.  Every id must lie in [0, size of its axis): TP_EARG, naming the first that
+ * does not.
  */
 #ifndef TP_INDEX_H
 #define TP_INDEX_H

@@ -1,4 +1,5 @@
-/* join.c - joins, padding, turned and repeated axes, triangles: new tensors of the same values; contracts in layout.h. */
+/* join.c - joins, padding, turned and repeated axes, triangles: new tensors of the same values; contracts in layout.h.
+ */
 #include "ops/support.h"
 
 #include <string.h>
@@ -15,7 +16,7 @@ static tp_tensor *part(tp_ctx *ctx, tp_tensor *y, int axis, int64_t start, int64
     return tpi_view(ctx, y, y->ndim, dim, y->stride, n > 0 ? start * y->stride[axis] : 0);
 }
 
-/* ---- contiguous ------------------------------------------------------------------------------------------------------------ */
+/* ---- contiguous -------------------------------------------------------------------------------------------------- */
 
 static tp_tensor *contiguous_forward(tp_ctx *ctx, tp_call *c)
 {
@@ -38,7 +39,7 @@ tp_tensor *tp_contiguous(tp_ctx *ctx, tp_tensor *x)
     return x->contiguous ? x : tp_apply(ctx, &contiguous_op, NULL, TP_IN(x));
 }
 
-/* ---- concat, stack --------------------------------------------------------------------------------------------------------- */
+/* ---- concat, stack ----------------------------------------------------------------------------------------------- */
 
 static tp_tensor *concat_forward(tp_ctx *ctx, tp_call *c)
 {
@@ -148,7 +149,7 @@ tp_tensor *tp_stack(tp_ctx *ctx, int n, tp_tensor *const *x, int axis)
     return tp_apply(ctx, &stack_op, &at, n, x);
 }
 
-/* ---- pad ------------------------------------------------------------------------------------------------------------------- */
+/* ---- pad --------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     int64_t before[TP_MAX_DIM], after[TP_MAX_DIM];
@@ -199,15 +200,15 @@ tp_tensor *tp_pad(tp_ctx *ctx, tp_tensor *x, const int64_t *before, const int64_
 
         if (before[i] < 0 || after[i] < 0 || __builtin_add_overflow(before[i], x->dim[i], &sum) ||
             __builtin_add_overflow(sum, after[i], &sum))
-            return tp_fail(ctx, TP_EARG, "pad: %lld before and %lld after axis %d, expected numbers >= 0", (long long)before[i],
-                           (long long)after[i], i);
+            return tp_fail(ctx, TP_EARG, "pad: %lld before and %lld after axis %d, expected numbers >= 0",
+                           (long long)before[i], (long long)after[i], i);
         a.before[i] = before[i];
         a.after[i] = after[i];
     }
     return tp_apply(ctx, &pad_op, &a, TP_IN(x));
 }
 
-/* ---- flip, roll ------------------------------------------------------------------------------------------------------------ */
+/* ---- flip, roll -------------------------------------------------------------------------------------------------- */
 
 typedef struct { bool on[TP_MAX_DIM]; } flip_attr;
 
@@ -296,7 +297,7 @@ tp_tensor *tp_roll(tp_ctx *ctx, tp_tensor *x, int axis, int64_t shift)
     return tp_apply(ctx, &roll_op, &a, TP_IN(x));
 }
 
-/* ---- repeat ---------------------------------------------------------------------------------------------------------------- */
+/* ---- repeat ------------------------------------------------------------------------------------------------------ */
 
 /* One axis: [a, n, b] seen as [a, 1, n b], repeated there, and cut anew. */
 static tp_tensor *repeat_axis(tp_ctx *ctx, tp_tensor *x, int axis, int64_t count)
@@ -336,7 +337,7 @@ tp_tensor *tp_repeat(tp_ctx *ctx, tp_tensor *x, int n, const int64_t *count)
     return x;
 }
 
-/* ---- tril, triu ------------------------------------------------------------------------------------------------------------ */
+/* ---- tril, triu -------------------------------------------------------------------------------------------------- */
 
 /* Bool [n, m]: whether column - row <= diagonal. */
 static tp_tensor *lower(tp_ctx *ctx, int64_t n, int64_t m, int64_t diagonal)
@@ -356,7 +357,8 @@ static tp_tensor *triangle(tp_ctx *ctx, const char *op, tp_tensor *x, int64_t di
     if (!tp_ok(ctx) || !tpi_check(ctx, op, x, 0))
         return NULL;
     if (x->ndim < 2)
-        return tp_fail(ctx, TP_ESHAPE, "%s: x is %s, expected at least two axes", op, tp_shape_text(x, text, sizeof text));
+        return tp_fail(ctx, TP_ESHAPE, "%s: x is %s, expected at least two axes", op,
+                       tp_shape_text(x, text, sizeof text));
     n = x->dim[x->ndim - 2];
     m = x->dim[x->ndim - 1];
     diagonal = diagonal < -n - 1 ? -n - 1 : diagonal > m + 1 ? m + 1 : diagonal;

@@ -8,10 +8,10 @@ typedef struct {
     int64_t dim[TP_MAX_DIM];
 } shape_attr;
 
-/* ---- reshape and relatives ------------------------------------------------------------------------------------------------- */
+/* ---- reshape and relatives --------------------------------------------------------------------------------------- */
 
-/* Strides with which dim shows x's elements in order, without a copy; false when there are none.  Runs of x's axes that lie together are cut
- * anew; a run ends where the sizes on both sides have come to the same product. */
+/* Strides with which dim shows x's elements in order, without a copy; false when there are none.  Runs of x's axes that
+ * lie together are cut anew; a run ends where the sizes on both sides have come to the same product. */
 static bool view_strides(const tp_tensor *x, int ndim, const int64_t *dim, int64_t *stride)
 {
     int     d = ndim - 1;
@@ -89,7 +89,8 @@ static bool fill_in(tp_ctx *ctx, const tp_tensor *x, shape_attr *a)
     }
     if (ok && known == x->numel)
         return true;
-    tp_fail(ctx, TP_ESHAPE, "reshape: the %lld elements of %s do not fill the shape asked for, %lld with at most one -1",
+    tp_fail(ctx, TP_ESHAPE,
+            "reshape: the %lld elements of %s do not fill the shape asked for, %lld with at most one -1",
             (long long)x->numel, tp_shape_text(x, text, sizeof text), (long long)known);
     return false;
 }
@@ -141,7 +142,8 @@ tp_tensor *tp_squeeze(tp_ctx *ctx, tp_tensor *x, int axis)
     if (axis < 0)
         return NULL;
     if (x->dim[axis] != 1)
-        return tp_fail(ctx, TP_ESHAPE, "squeeze: axis %d of %s is not of size 1", axis, tp_shape_text(x, text, sizeof text));
+        return tp_fail(ctx, TP_ESHAPE, "squeeze: axis %d of %s is not of size 1", axis,
+                       tp_shape_text(x, text, sizeof text));
     for (int i = 0; i < x->ndim - 1; i++)
         dim[i] = x->dim[i + (i >= axis)];
     return tp_reshape(ctx, x, x->ndim - 1, dim);
@@ -163,7 +165,7 @@ tp_tensor *tp_unsqueeze(tp_ctx *ctx, tp_tensor *x, int axis)
     return tp_reshape(ctx, x, n, dim);
 }
 
-/* ---- permute, transpose ---------------------------------------------------------------------------------------------------- */
+/* ---- permute, transpose ------------------------------------------------------------------------------------------ */
 
 typedef struct { int axis[TP_MAX_DIM]; } permute_attr;
 
@@ -229,7 +231,7 @@ tp_tensor *tp_transpose(tp_ctx *ctx, tp_tensor *x, int a, int b)
     return tp_apply(ctx, &transpose_op, &p, TP_IN(x));
 }
 
-/* ---- broadcast_to ---------------------------------------------------------------------------------------------------------- */
+/* ---- broadcast_to ------------------------------------------------------------------------------------------------ */
 
 static tp_tensor *broadcast_forward(tp_ctx *ctx, tp_call *c)
 {
@@ -270,7 +272,7 @@ tp_tensor *tp_broadcast_to(tp_ctx *ctx, tp_tensor *x, int ndim, const int64_t *d
     return tp_apply(ctx, &broadcast_op, &a, TP_IN(x));
 }
 
-/* ---- slice, narrow, select ------------------------------------------------------------------------------------------------- */
+/* ---- slice, narrow, select --------------------------------------------------------------------------------------- */
 
 typedef struct {
     int     axis;
@@ -324,7 +326,8 @@ tp_tensor *tp_slice(tp_ctx *ctx, tp_tensor *x, int axis, int64_t start, int64_t 
     if (a.axis < 0)
         return NULL;
     if (step < 1)
-        return tp_fail(ctx, TP_EARG, "slice: step %lld, expected at least 1 (tp_flip turns an axis around)", (long long)step);
+        return tp_fail(ctx, TP_EARG, "slice: step %lld, expected at least 1 (tp_flip turns an axis around)",
+                       (long long)step);
     a.start = clip_to(start, x->dim[a.axis]);
     stop = clip_to(stop, x->dim[a.axis]);
     a.n = stop > a.start ? (stop - a.start - 1) / step + 1 : 0;
@@ -342,8 +345,8 @@ tp_tensor *tp_narrow(tp_ctx *ctx, tp_tensor *x, int axis, int64_t start, int64_t
     if (a.axis < 0)
         return NULL;
     if (start < 0 || length < 0 || start > x->dim[a.axis] || length > x->dim[a.axis] - start)
-        return tp_fail(ctx, TP_EARG, "narrow: %lld elements from %lld on of axis %d of size %lld", (long long)length, (long long)start,
-                       a.axis, (long long)x->dim[a.axis]);
+        return tp_fail(ctx, TP_EARG, "narrow: %lld elements from %lld on of axis %d of size %lld", (long long)length,
+                       (long long)start, a.axis, (long long)x->dim[a.axis]);
     return tp_apply(ctx, &narrow_op, &a, TP_IN(x));
 }
 
@@ -358,11 +361,12 @@ tp_tensor *tp_select(tp_ctx *ctx, tp_tensor *x, int axis, int64_t index)
         return NULL;
     at = index < 0 ? index + x->dim[axis] : index;
     if (at < 0 || at >= x->dim[axis])
-        return tp_fail(ctx, TP_EARG, "select: index %lld of axis %d of size %lld", (long long)index, axis, (long long)x->dim[axis]);
+        return tp_fail(ctx, TP_EARG, "select: index %lld of axis %d of size %lld", (long long)index, axis,
+                       (long long)x->dim[axis]);
     return tp_squeeze(ctx, tp_narrow(ctx, x, axis, at, 1), axis);
 }
 
-/* ---- split, chunk ---------------------------------------------------------------------------------------------------------- */
+/* ---- split, chunk ------------------------------------------------------------------------------------------------ */
 
 static bool cut(tp_ctx *ctx, tp_tensor *x, int axis, int n, const int64_t *size, tp_tensor **y)
 {
@@ -397,7 +401,8 @@ bool tp_split(tp_ctx *ctx, tp_tensor *x, int axis, int n, const int64_t *size, t
     for (int i = 0; size != NULL && i < n && good; i++)
         good = size[i] >= 0 && !__builtin_add_overflow(sum, size[i], &sum);
     if (size == NULL || !good || sum != x->dim[axis]) {
-        tp_fail(ctx, TP_ESHAPE, "split: sizes add up to %lld, expected %lld, that of axis %d", (long long)sum, (long long)x->dim[axis], axis);
+        tp_fail(ctx, TP_ESHAPE, "split: sizes add up to %lld, expected %lld, that of axis %d", (long long)sum,
+                (long long)x->dim[axis], axis);
         return false;
     }
     return cut(ctx, x, axis, n, size, y);

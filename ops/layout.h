@@ -1,6 +1,6 @@
 /*
- * layout.h - the same values in another shape or order, pieces and joins.  "view" means that the result shares x's storage and costs no copy.
- * All take any dtype, keep nothing for backward, and have gradients wherever the dtype has.
+ * layout.h - the same values in another shape or order, pieces and joins.  "view" means that the result shares x's
+ * storage and costs no copy. All take any dtype, keep nothing for backward, and have gradients wherever the dtype has.
  */
 #ifndef TP_LAYOUT_H
 #define TP_LAYOUT_H
@@ -23,8 +23,8 @@ extern "C" {
 TP_API tp_tensor *tp_reshape(tp_ctx *ctx, tp_tensor *x, int ndim, const int64_t *dim);
 
 /*
- * tp_flatten: axes first..last in one.  tp_squeeze: an axis of size 1 goes.  tp_unsqueeze: a new axis of size 1 stands at place `axis` of the
- * result.
+ * tp_flatten: axes first..last in one.  tp_squeeze: an axis of size 1 goes.  tp_unsqueeze: a new axis of size 1 stands
+ * at place `axis` of the result.
  *
  *   x       any shape; tp_flatten makes [1] of a tensor without axes
  *   returns a view (tp_flatten: a copy when x's strides ask for it)
@@ -59,9 +59,9 @@ TP_API tp_tensor *tp_transpose(tp_ctx *ctx, tp_tensor *x, int a, int b);
 TP_API tp_tensor *tp_broadcast_to(tp_ctx *ctx, tp_tensor *x, int ndim, const int64_t *dim);
 
 /*
- * tp_slice: elements start, start + step, ... below stop of an axis.  start and stop count from the end when negative and are clipped to the
- * axis, as Python does; TP_END stands for the end.
- * tp_narrow: length elements from start on.  tp_select: element index of an axis, which goes.
+ * tp_slice: elements start, start + step, ... below stop of an axis.  start and stop count from the end when negative
+ * and are clipped to the axis, as Python does; TP_END stands for the end. tp_narrow: length elements from start on.
+ * tp_select: element index of an axis, which goes.
  *
  *   x       any shape
  *   step    > 0
@@ -76,8 +76,8 @@ TP_API tp_tensor *tp_narrow(tp_ctx *ctx, tp_tensor *x, int axis, int64_t start, 
 TP_API tp_tensor *tp_select(tp_ctx *ctx, tp_tensor *x, int axis, int64_t index);
 
 /*
- * tp_split: x cut along an axis into n pieces of the given sizes.  tp_chunk: into n pieces of size ceil(size / n), the last ones smaller or
- * empty.
+ * tp_split: x cut along an axis into n pieces of the given sizes.  tp_chunk: into n pieces of size ceil(size / n), the
+ * last ones smaller or empty.
  *
  *   x       any shape
  *   y       room for n tensors; all NULL after a failure
@@ -90,7 +90,8 @@ TP_API bool       tp_split(tp_ctx *ctx, tp_tensor *x, int axis, int n, const int
 TP_API bool       tp_chunk(tp_ctx *ctx, tp_tensor *x, int axis, int n, tp_tensor **y);
 
 /*
- * tp_concat: tensors one behind the other along an axis.  tp_stack: along a new axis.  TP_IN(a, b, c) makes the arguments n and x.
+ * tp_concat: tensors one behind the other along an axis.  tp_stack: along a new axis.  TP_IN(a, b, c) makes the
+ * arguments n and x.
  *
  *   x[i]    equal dtypes; equal shapes (tp_concat: but for the axis)
  *   returns a new tensor
@@ -126,7 +127,8 @@ TP_API tp_tensor *tp_flip(tp_ctx *ctx, tp_tensor *x, const int *axes, int n_axes
 TP_API tp_tensor *tp_roll(tp_ctx *ctx, tp_tensor *x, int axis, int64_t shift);
 
 /*
- * tp_repeat: x laid count[i] times behind itself along axis i; n may exceed x's number of axes, which then get axes of size 1 in front.
+ * tp_repeat: x laid count[i] times behind itself along axis i; n may exceed x's number of axes, which then get axes of
+ * size 1 in front.
  *
  *   x       any shape
  *   count   n numbers >= 0
@@ -148,7 +150,8 @@ TP_API tp_tensor *tp_repeat(tp_ctx *ctx, tp_tensor *x, int n, const int64_t *cou
 TP_API tp_tensor *tp_contiguous(tp_ctx *ctx, tp_tensor *x);
 
 /*
- * tp_tril, tp_triu: 0 above, below the given diagonal of the last two axes; diagonal 0 is the main one, positive ones lie above it.
+ * tp_tril, tp_triu: 0 above, below the given diagonal of the last two axes; diagonal 0 is the main one, positive ones
+ * lie above it.
  *
  *   x       [..., n, m]
  *   returns a new tensor

@@ -13,8 +13,8 @@ static bool good_opts(tp_ctx *ctx, const char *op, const tp_loss_opts *o)
     return false;
 }
 
-bool tpi_loss_inputs(tp_ctx *ctx, const char *op, const tp_tensor *x, tp_tensor *target, int64_t classes, const tp_loss_opts *o,
-                     int64_t *count)
+bool tpi_loss_inputs(tp_ctx *ctx, const char *op, const tp_tensor *x, tp_tensor *target, int64_t classes,
+                     const tp_loss_opts *o, int64_t *count)
 {
     bool fits = x->ndim == target->ndim + 1;
 
@@ -27,7 +27,7 @@ bool tpi_loss_inputs(tp_ctx *ctx, const char *op, const tp_tensor *x, tp_tensor 
     return good_opts(ctx, op, o) && tpi_ids(ctx, op, target, classes, true, count);
 }
 
-/* ---- cross_entropy --------------------------------------------------------------------------------------------------------- */
+/* ---- cross_entropy ----------------------------------------------------------------------------------------------- */
 
 typedef struct {
     double smoothing, scale; /* scale: 1, or 1 over the number of targets */
@@ -49,8 +49,11 @@ static tp_tensor *entropy_rows(tp_ctx *ctx, const tp_call *c, void *dx, double g
     loss = x ? tp_empty(ctx, tpi_wide((tp_dtype)x->dtype), TP_SHAPE(rows)) : NULL;
     if (loss == NULL || t == NULL)
         return NULL;
-    return tpi_done(ctx, c->op->name, tpi_k(ctx)->cross_entropy(&r, (tp_dtype)x->dtype, loss->data, dx, x->data, (const int32_t *)t->data,
-                                                                rows, n, a->smoothing, gscale)) ? loss : NULL;
+    return tpi_done(ctx, c->op->name,
+                    tpi_k(ctx)->cross_entropy(&r, (tp_dtype)x->dtype, loss->data, dx, x->data, (const int32_t *)t->data,
+                                              rows, n, a->smoothing, gscale))
+               ? loss
+               : NULL;
 }
 
 static tp_tensor *cross_entropy_forward(tp_ctx *ctx, tp_call *c)
@@ -70,7 +73,8 @@ static void cross_entropy_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy
         dx[0] = d;
 }
 
-static const tp_op cross_entropy_op = { "cross_entropy", sizeof(entropy_attr), 1, 0, cross_entropy_forward, cross_entropy_backward };
+static const tp_op cross_entropy_op = { "cross_entropy",       sizeof(entropy_attr),  1, 0,
+                                        cross_entropy_forward, cross_entropy_backward };
 
 static double share(const tp_loss_opts *o, int64_t count)
 {
@@ -90,7 +94,7 @@ tp_tensor *tp_cross_entropy(tp_ctx *ctx, tp_tensor *logits, tp_tensor *target, c
     return tp_apply(ctx, &cross_entropy_op, &a, TP_IN(logits, target));
 }
 
-/* ---- nll ------------------------------------------------------------------------------------------------------------------- */
+/* ---- nll --------------------------------------------------------------------------------------------------------- */
 
 static tp_tensor *widened(tp_ctx *ctx, tp_tensor *x)
 {
@@ -116,7 +120,7 @@ tp_tensor *tp_nll(tp_ctx *ctx, tp_tensor *logp, tp_tensor *target, const tp_loss
     return tp_scale(ctx, tp_sum(ctx, widened(ctx, picked), TP_ALL_AXES, false), -scale);
 }
 
-/* ---- of differences -------------------------------------------------------------------------------------------------------- */
+/* ---- of differences ---------------------------------------------------------------------------------------------- */
 
 static bool pair(tp_ctx *ctx, const char *op, tp_tensor *x, tp_tensor *t)
 {

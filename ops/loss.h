@@ -44,8 +44,8 @@ TP_API tp_tensor *tp_cross_entropy(tp_ctx *ctx, tp_tensor *logits, tp_tensor *ta
 TP_API tp_tensor *tp_nll(tp_ctx *ctx, tp_tensor *logp, tp_tensor *target, const tp_loss_opts *opts);
 
 /*
- * tp_linear_cross_entropy: sum of the cross-entropies of the rows x w^T, without ever holding all logits: they are made for 256 rows
- * at a time, and rows without a target are left out.  The logits of a chunk are rounded to x's dtype.
+ * tp_linear_cross_entropy: sum of the cross-entropies of the rows x w^T, without ever holding all logits: they are made
+ * for 256 rows at a time, and rows without a target are left out.  The logits of a chunk are rounded to x's dtype.
  *
  *   x       [..., d]      float
  *   w       [V, d]        dtype of x
@@ -58,8 +58,8 @@ TP_API tp_tensor *tp_nll(tp_ctx *ctx, tp_tensor *logp, tp_tensor *target, const 
  *   keeps   dx of the sum when x needs a gradient; dw of the sum, in f32, when w does
  *   fails   TP_EARG for a target of V or more, or smoothing outside [0, 1]
  */
-TP_API tp_tensor *tp_linear_cross_entropy(tp_ctx *ctx, tp_tensor *x, tp_tensor *w, tp_tensor *target, const tp_loss_opts *opts,
-                                          tp_tensor **count);
+TP_API tp_tensor *tp_linear_cross_entropy(tp_ctx *ctx, tp_tensor *x, tp_tensor *w, tp_tensor *target,
+                                          const tp_loss_opts *opts, tp_tensor **count);
 
 /*
  * tp_mse (x - t)^2, tp_l1 |x - t|, tp_huber (0.5 (x - t)^2 up to delta, linear beyond), mean over all elements.

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* ---- the slot -------------------------------------------------------------------------------------------------------------- */
+/* ---- the slot ---------------------------------------------------------------------------------------------------- */
 
 /* Strides of x's last two axes as tpi_gemm takes them; false when neither is 1 and a copy is due. */
 static bool matrix(const tp_tensor *x, int64_t *row, int64_t *col)
@@ -54,7 +54,8 @@ static void leading(tpi_nd *nd, const tp_tensor *const x[3])
     }
 }
 
-/* Takes the innermost leading axis for rows of A when B does not move along it: one large product instead of many small ones. */
+/* Takes the innermost leading axis for rows of A when B does not move along it: one large product instead of many small
+ * ones. */
 static void fold_rows(tpi_gemm *g, tpi_nd *nd)
 {
     int     last = nd->ndim - 1;
@@ -75,7 +76,8 @@ static void fold_rows(tpi_gemm *g, tpi_nd *nd)
 /* Runs g for every step of the leading axes beyond the last two, which the slot walks itself. */
 static bool run_batches(tp_ctx *ctx, const char *op, tpi_gemm *g, const tpi_nd *nd)
 {
-    int64_t           steps = 1, size[3] = { (int64_t)tp_dtype_size(g->ct), (int64_t)tp_dtype_size(g->at), (int64_t)tp_dtype_size(g->bt) };
+    int64_t steps = 1,
+            size[3] = { (int64_t)tp_dtype_size(g->ct), (int64_t)tp_dtype_size(g->at), (int64_t)tp_dtype_size(g->bt) };
     const tpi_kernels *k = tpi_k(ctx);
     char             *c = g->c;
     const char       *a = g->a, *b = g->b;
@@ -145,7 +147,7 @@ bool tpi_gemm_into(tp_ctx *ctx, const char *op, tp_tensor *c, tp_tensor *a, tp_t
     return run_batches(ctx, op, &g, &nd);
 }
 
-/* ---- matmul ---------------------------------------------------------------------------------------------------------------- */
+/* ---- matmul ------------------------------------------------------------------------------------------------------ */
 
 /* Shape of a b: the leading axes broadcast.  False when they do not. */
 static bool product_shape(const tp_tensor *a, const tp_tensor *b, int *ndim, int64_t *dim)

@@ -1,5 +1,6 @@
 /*
- * matmul.h - products of matrices.  Transposed and strided operands cost no copy as long as one of their last two strides is 1.
+ * matmul.h - products of matrices.  Transposed and strided operands cost no copy as long as one of their last two
+ * strides is 1.
  */
 #ifndef TP_MATMUL_H
 #define TP_MATMUL_H

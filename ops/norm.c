@@ -65,12 +65,13 @@ static bool good_weight(tp_ctx *ctx, const char *op, const tp_tensor *x, const t
     return false;
 }
 
-/* ---- layernorm ------------------------------------------------------------------------------------------------------------- */
+/* ---- layernorm --------------------------------------------------------------------------------------------------- */
 
 static tp_tensor *layernorm_forward(tp_ctx *ctx, tp_call *c)
 {
     const norm_attr *a = c->attr;
-    tp_tensor       *x = tpi_rows(ctx, c->in[0]), *w = tpi_rows(ctx, c->in[1]), *b = tpi_rows(ctx, c->in[2]), *y, *mean, *rstd;
+    tp_tensor       *x = tpi_rows(ctx, c->in[0]), *w = tpi_rows(ctx, c->in[1]), *b = tpi_rows(ctx, c->in[2]), *y, *mean,
+              *rstd;
     tpi_run          r = tpi_run_of(ctx);
     tp_dtype         wt;
 
@@ -83,8 +84,11 @@ static tp_tensor *layernorm_forward(tp_ctx *ctx, tp_call *c)
     c->keep = TP_KEEP_IN(0) | (w ? TP_KEEP_IN(1) : 0);
     c->saved[0] = mean;
     c->saved[1] = rstd;
-    return tpi_done(ctx, "layernorm", tpi_k(ctx)->layernorm(&r, (tp_dtype)x->dtype, y->data, mean->data, rstd->data, x->data, wt,
-                                                            data_of(w), data_of(b), a->eps, row_count(x), width(x))) ? y : NULL;
+    return tpi_done(ctx, "layernorm",
+                    tpi_k(ctx)->layernorm(&r, (tp_dtype)x->dtype, y->data, mean->data, rstd->data, x->data, wt,
+                                          data_of(w), data_of(b), a->eps, row_count(x), width(x)))
+               ? y
+               : NULL;
 }
 
 static void layernorm_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
@@ -100,9 +104,10 @@ static void layernorm_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp
     if (!tp_ok(ctx))
         return;
     dx[0] = d;
-    tpi_done(ctx, "layernorm", tpi_k(ctx)->layernorm_grad(&r, (tp_dtype)x->dtype, data_of(d), data_of(dw), data_of(db), g->data, x->data,
-                                                          (tp_dtype)(w ? w : x)->dtype, data_of(w), c->saved[0]->data,
-                                                          c->saved[1]->data, row_count(x), width(x)));
+    tpi_done(ctx, "layernorm",
+             tpi_k(ctx)->layernorm_grad(&r, (tp_dtype)x->dtype, data_of(d), data_of(dw), data_of(db), g->data, x->data,
+                                        (tp_dtype)(w ? w : x)->dtype, data_of(w), c->saved[0]->data, c->saved[1]->data,
+                                        row_count(x), width(x)));
 }
 
 static const tp_op layernorm_op = { "layernorm", sizeof(norm_attr), 1, 2, layernorm_forward, layernorm_backward };
@@ -110,13 +115,13 @@ static const tp_op layernorm_op = { "layernorm", sizeof(norm_attr), 1, 2, layern
 tp_tensor *tp_layernorm(tp_ctx *ctx, tp_tensor *x, tp_tensor *w, tp_tensor *b, double eps)
 {
     if (!good_input(ctx, "layernorm", x) || (w != NULL && !good_weight(ctx, "layernorm", x, w, 1)) ||
-        (b != NULL && !good_weight(ctx, "layernorm", x, b, 2)) || (w != NULL && b != NULL && !tpi_same_dtype(ctx, "layernorm", w, b)) ||
-        !good_eps(ctx, "layernorm", eps))
+        (b != NULL && !good_weight(ctx, "layernorm", x, b, 2)) ||
+        (w != NULL && b != NULL && !tpi_same_dtype(ctx, "layernorm", w, b)) || !good_eps(ctx, "layernorm", eps))
         return NULL;
     return tp_apply(ctx, &layernorm_op, &(norm_attr){ eps }, TP_IN(x, w, b));
 }
 
-/* ---- rmsnorm --------------------------------------------------------------------------------------------------------------- */
+/* ---- rmsnorm ----------------------------------------------------------------------------------------------------- */
 
 static tp_tensor *rmsnorm_run(tp_ctx *ctx, tp_call *c, tp_tensor *x, tp_tensor *res, tp_tensor *w, tp_tensor *h)
 {
@@ -127,21 +132,28 @@ static tp_tensor *rmsnorm_run(tp_ctx *ctx, tp_call *c, tp_tensor *x, tp_tensor *
     if (y == NULL || rstd == NULL || w == NULL)
         return NULL;
     c->saved[0] = rstd;
-    return tpi_done(ctx, c->op->name, tpi_k(ctx)->rmsnorm(&r, (tp_dtype)x->dtype, y->data, rstd->data, data_of(h), x->data, data_of(res),
-                                                          (tp_dtype)w->dtype, w->data, a->eps, row_count(x), width(x))) ? y : NULL;
+    return tpi_done(ctx, c->op->name,
+                    tpi_k(ctx)->rmsnorm(&r, (tp_dtype)x->dtype, y->data, rstd->data, data_of(h), x->data, data_of(res),
+                                        (tp_dtype)w->dtype, w->data, a->eps, row_count(x), width(x)))
+               ? y
+               : NULL;
 }
 
 /* The gradient of what was normalised, with dh of the residual stream added; dw into place. */
-static tp_tensor *rmsnorm_grad(tp_ctx *ctx, tp_call *c, tp_tensor *x, int iw, tp_tensor *dy, tp_tensor *dh, bool wanted, tp_tensor **dx)
+static tp_tensor *rmsnorm_grad(tp_ctx *ctx, tp_call *c, tp_tensor *x, int iw, tp_tensor *dy, tp_tensor *dh, bool wanted,
+                               tp_tensor **dx)
 {
     tp_tensor *w = tpi_rows(ctx, c->in[iw]), *d = wanted ? tp_like(ctx, x) : NULL, *dw = weight_grad(ctx, c, iw, dx);
     tpi_run    r = tpi_run_of(ctx);
 
     if (!tp_ok(ctx) || dy == NULL || w == NULL)
         return NULL;
-    return tpi_done(ctx, c->op->name, tpi_k(ctx)->rmsnorm_grad(&r, (tp_dtype)x->dtype, data_of(d), data_of(dw), dy->data, data_of(dh),
-                                                               x->data, (tp_dtype)w->dtype, w->data, c->saved[0]->data, row_count(x),
-                                                               width(x))) ? d : NULL;
+    return tpi_done(ctx, c->op->name,
+                    tpi_k(ctx)->rmsnorm_grad(&r, (tp_dtype)x->dtype, data_of(d), data_of(dw), dy->data, data_of(dh),
+                                             x->data, (tp_dtype)w->dtype, w->data, c->saved[0]->data, row_count(x),
+                                             width(x)))
+               ? d
+               : NULL;
 }
 
 static tp_tensor *rmsnorm_forward(tp_ctx *ctx, tp_call *c)
@@ -167,7 +179,7 @@ tp_tensor *tp_rmsnorm(tp_ctx *ctx, tp_tensor *x, tp_tensor *w, double eps)
     return tp_apply(ctx, &rmsnorm_op, &(norm_attr){ eps }, TP_IN(x, w));
 }
 
-/* ---- add_rmsnorm ----------------------------------------------------------------------------------------------------------- */
+/* ---- add_rmsnorm ------------------------------------------------------------------------------------------------- */
 
 /* out[0]: y, out[1]: h */
 static tp_tensor *add_rmsnorm_forward(tp_ctx *ctx, tp_call *c)
@@ -194,7 +206,9 @@ static void add_rmsnorm_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, 
         dx[1] = d;
 }
 
-static const tp_op add_rmsnorm_op = { "add_rmsnorm", sizeof(norm_attr), 2, 1, add_rmsnorm_forward, add_rmsnorm_backward };
+static const tp_op add_rmsnorm_op = {
+    "add_rmsnorm", sizeof(norm_attr), 2, 1, add_rmsnorm_forward, add_rmsnorm_backward
+};
 
 tp_tensor *tp_add_rmsnorm(tp_ctx *ctx, tp_tensor *x, tp_tensor *res, tp_tensor *w, double eps, tp_tensor **h)
 {
@@ -203,8 +217,8 @@ tp_tensor *tp_add_rmsnorm(tp_ctx *ctx, tp_tensor *x, tp_tensor *res, tp_tensor *
 
     if (h != NULL)
         *h = NULL;
-    if (!good_input(ctx, op, x) || !tpi_check(ctx, op, res, 1) || !tpi_same_dtype(ctx, op, x, res) || !good_weight(ctx, op, x, w, 2) ||
-        !good_eps(ctx, op, eps))
+    if (!good_input(ctx, op, x) || !tpi_check(ctx, op, res, 1) || !tpi_same_dtype(ctx, op, x, res) ||
+        !good_weight(ctx, op, x, w, 2) || !good_eps(ctx, op, eps))
         return NULL;
     if (h == NULL)
         return tp_fail(ctx, TP_EARG, "add_rmsnorm: no place for the sum h");

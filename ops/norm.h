@@ -43,7 +43,8 @@ TP_API tp_tensor *tp_layernorm(tp_ctx *ctx, tp_tensor *x, tp_tensor *w, tp_tenso
 TP_API tp_tensor *tp_rmsnorm(tp_ctx *ctx, tp_tensor *x, tp_tensor *w, double eps);
 
 /*
- * tp_add_rmsnorm: h = x + res and y = rmsnorm(h, w, eps) in one pass: the step from one part of a transformer block to the next.
+ * tp_add_rmsnorm: h = x + res and y = rmsnorm(h, w, eps) in one pass: the step from one part of a transformer block to
+ * the next.
  *
  *   x, res  [..., d]  float, equal dtypes and shapes
  *   w, eps  as tp_rmsnorm

@@ -1,13 +1,15 @@
 /*
  * ops.h - everything that can be computed, a header per family.
  *
- * Rows of a contract: formula; operands with shapes and dtypes; returns; grad: which gradients there are; keeps: what a recorded call
- * holds until backward; fails: with which codes.  "float" stands for f64 f32 bf16 f16, "int" for i64 i32 u8.  Rules for all ops:
+ * Rows of a contract: formula; operands with shapes and dtypes; returns; grad: which gradients there are; keeps: what a
+ * recorded call holds until backward; fails: with which codes.  "float" stands for f64 f32 bf16 f16, "int" for i64 i32
+ * u8.  Rules for all ops:
  *
  *   - Operands may be strided views; results are contiguous unless the contract says "view".
  *   - Sums, means and statistics of 16-bit values are computed in f32 and rounded once.
  *   - Operands of size zero are legal.
- *   - TP_EARG for a NULL tensor, TP_EDTYPE for a dtype that is not listed, TP_ESHAPE for shapes that do not fit: not repeated below.
+ *   - TP_EARG for a NULL tensor, TP_EDTYPE for a dtype that is not listed, TP_ESHAPE for shapes that do not fit: not
+ * repeated below.
  */
 #ifndef TP_OPS_H
 #define TP_OPS_H

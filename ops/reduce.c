@@ -9,7 +9,7 @@ typedef struct {
     bool keepdim;
 } reduce_attr;
 
-/* ---- the kernel's two walks ------------------------------------------------------------------------------------------------ */
+/* ---- the kernel's two walks -------------------------------------------------------------------------------------- */
 
 /* Appends a dimension to a walk over operands 0 and 1, or merges it with the last one. */
 static void push(tpi_nd *nd, int64_t size, int64_t s0, int64_t s1)
@@ -52,8 +52,8 @@ static int64_t group_size(const tp_tensor *x, const bool on[TP_MAX_DIM])
     return n;
 }
 
-tp_tensor *tpi_reduce_run(tp_ctx *ctx, const char *name, tpi_reduce op, tp_tensor *x, const bool on[TP_MAX_DIM], bool keepdim,
-                          tp_dtype yt)
+tp_tensor *tpi_reduce_run(tp_ctx *ctx, const char *name, tpi_reduce op, tp_tensor *x, const bool on[TP_MAX_DIM],
+                          bool keepdim, tp_dtype yt)
 {
     int64_t    dim[TP_MAX_DIM], stride = 1, ys[TP_MAX_DIM];
     tpi_nd     outer = { .ndim = 0 }, inner = { .ndim = 0 };
@@ -73,7 +73,9 @@ tp_tensor *tpi_reduce_run(tp_ctx *ctx, const char *name, tpi_reduce op, tp_tenso
             push(&outer, x->dim[i], ys[i], x->stride[i]);
     }
     r = tpi_run_of(ctx);
-    return tpi_done(ctx, name, tpi_k(ctx)->reduce(&r, op, &outer, &inner, yt, y->data, (tp_dtype)x->dtype, x->data)) ? y : NULL;
+    return tpi_done(ctx, name, tpi_k(ctx)->reduce(&r, op, &outer, &inner, yt, y->data, (tp_dtype)x->dtype, x->data))
+               ? y
+               : NULL;
 }
 
 tp_tensor *tpi_sum_as(tp_ctx *ctx, tp_tensor *x, const bool on[TP_MAX_DIM], bool keepdim, tp_dtype yt)
@@ -98,7 +100,8 @@ tp_tensor *tpi_spread(tp_ctx *ctx, tp_tensor *y, const tp_tensor *x, const bool 
 }
 
 /* Applies a reducing op after its checks. */
-static tp_tensor *reduce(tp_ctx *ctx, const tp_op *op, uint16_t can, tp_tensor *x, const int *axes, int n_axes, bool keepdim)
+static tp_tensor *reduce(tp_ctx *ctx, const tp_op *op, uint16_t can, tp_tensor *x, const int *axes, int n_axes,
+                         bool keepdim)
 {
     reduce_attr a = { .keepdim = keepdim };
 
@@ -108,7 +111,7 @@ static tp_tensor *reduce(tp_ctx *ctx, const tp_op *op, uint16_t can, tp_tensor *
     return tp_apply(ctx, op, &a, TP_IN(x));
 }
 
-/* ---- sum, mean ------------------------------------------------------------------------------------------------------------- */
+/* ---- sum, mean --------------------------------------------------------------------------------------------------- */
 
 static tp_tensor *sum_forward(tp_ctx *ctx, tp_call *c)
 {
@@ -157,7 +160,7 @@ tp_tensor *tp_mean(tp_ctx *ctx, tp_tensor *x, const int *axes, int n_axes, bool 
     return reduce(ctx, &mean_op, TPI_CAN_FLOAT, x, axes, n_axes, keepdim);
 }
 
-/* ---- prod ------------------------------------------------------------------------------------------------------------------ */
+/* ---- prod -------------------------------------------------------------------------------------------------------- */
 
 static tp_tensor *prod_forward(tp_ctx *ctx, tp_call *c)
 {
@@ -167,13 +170,15 @@ static tp_tensor *prod_forward(tp_ctx *ctx, tp_call *c)
     return tpi_reduce_run(ctx, "prod", TPI_PROD, c->in[0], a->on, a->keepdim, (tp_dtype)c->in[0]->dtype);
 }
 
-/* The slope at an element is the product of the others: with p the product of the factors that are not 0, p / x when none is 0; where just one
- * is, p there and 0 elsewhere; else 0. */
+/* The slope at an element is the product of the others: with p the product of the factors that are not 0, p / x when
+ * none is 0; where just one is, p there and 0 elsewhere; else 0. */
 static void prod_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
 {
     const reduce_attr *a = c->attr;
-    tp_tensor         *x = c->in[0], *zero = tpi_scalar(ctx, (tp_dtype)x->dtype, 0), *one = tpi_scalar(ctx, (tp_dtype)x->dtype, 1);
-    tp_tensor         *is_zero = tp_eq(ctx, x, zero), *safe = tp_where(ctx, is_zero, one, x), *p, *zeros, *none, *single, *slope;
+    tp_tensor         *x = c->in[0], *zero = tpi_scalar(ctx, (tp_dtype)x->dtype, 0),
+              *one = tpi_scalar(ctx, (tp_dtype)x->dtype, 1);
+    tp_tensor *is_zero = tp_eq(ctx, x, zero), *safe = tp_where(ctx, is_zero, one, x), *p, *zeros, *none, *single,
+              *slope;
 
     if (safe == NULL)
         return;
@@ -192,7 +197,7 @@ tp_tensor *tp_prod(tp_ctx *ctx, tp_tensor *x, const int *axes, int n_axes, bool 
     return reduce(ctx, &prod_op, TPI_CAN_FLOAT | TPI_CAN_INT, x, axes, n_axes, keepdim);
 }
 
-/* ---- max, min -------------------------------------------------------------------------------------------------------------- */
+/* ---- max, min ---------------------------------------------------------------------------------------------------- */
 
 static tp_tensor *extreme_forward(tp_ctx *ctx, tp_call *c, tpi_reduce op)
 {
@@ -262,7 +267,7 @@ tp_tensor *tp_min(tp_ctx *ctx, tp_tensor *x, const int *axes, int n_axes, bool k
     return extreme(ctx, &min_op, x, axes, n_axes, keepdim);
 }
 
-/* ---- argmax, argmin, any, all ---------------------------------------------------------------------------------------------- */
+/* ---- argmax, argmin, any, all ------------------------------------------------------------------------------------ */
 
 static tp_tensor *argmax_forward(tp_ctx *ctx, tp_call *c)
 {
@@ -317,7 +322,7 @@ tp_tensor *tp_all(tp_ctx *ctx, tp_tensor *x, const int *axes, int n_axes, bool k
     return reduce(ctx, &all_op, TPI_BIT(TP_BOOL), x, axes, n_axes, keepdim);
 }
 
-/* ---- cumsum ---------------------------------------------------------------------------------------------------------------- */
+/* ---- cumsum ------------------------------------------------------------------------------------------------------ */
 
 static tp_tensor *running(tp_ctx *ctx, tp_tensor *x, int axis, bool reverse)
 {
@@ -327,8 +332,11 @@ static tp_tensor *running(tp_ctx *ctx, tp_tensor *x, int axis, bool reverse)
     if (y == NULL)
         return NULL;
     r = tpi_run_of(ctx);
-    return tpi_done(ctx, "cumsum", tpi_k(ctx)->cumsum(&r, (tp_dtype)y->dtype, y->data, rows->data, tpi_span(x, 0, axis), x->dim[axis],
-                                                      tpi_span(x, axis + 1, x->ndim), reverse)) ? y : NULL;
+    return tpi_done(ctx, "cumsum",
+                    tpi_k(ctx)->cumsum(&r, (tp_dtype)y->dtype, y->data, rows->data, tpi_span(x, 0, axis), x->dim[axis],
+                                       tpi_span(x, axis + 1, x->ndim), reverse))
+               ? y
+               : NULL;
 }
 
 static tp_tensor *cumsum_forward(tp_ctx *ctx, tp_call *c)

@@ -1,8 +1,8 @@
 /*
  * reduce.h - sums, extremes and statistics over axes.
  *
- * axes[0..n_axes) names the axes, negative ones from the end, none twice; n_axes = 0 stands for all.  With keepdim a reduced axis stays with size
- * 1, else it goes.
+ * axes[0..n_axes) names the axes, negative ones from the end, none twice; n_axes = 0 stands for all.  With keepdim a
+ * reduced axis stays with size 1, else it goes.
  */
 #ifndef TP_REDUCE_H
 #define TP_REDUCE_H
@@ -21,7 +21,8 @@ extern "C" {
  * tp_sum, tp_mean: sum, mean over the axes.
  *
  *   x       any shape  float; tp_sum also int and bool
- *   returns x's shape without the axes, dtype of x; the sum of int and bool is i64.  An empty sum is 0, an empty mean NaN
+ *   returns x's shape without the axes, dtype of x; the sum of int and bool is i64.  An empty sum is 0, an empty mean
+ * NaN
  *
  *   grad    dx
  *   keeps   nothing

@@ -18,9 +18,12 @@ static tp_tensor *turned(tp_ctx *ctx, const tp_call *c, tp_tensor *x, bool inver
     y = x ? tp_like(ctx, x) : NULL;
     if (y == NULL || freq == NULL)
         return NULL;
-    return tpi_done(ctx, "rope", tpi_k(ctx)->rope(&r, (tp_dtype)x->dtype, y->data, y->stride, x->data, x->stride, x->dim,
-                                                  pos ? (const int32_t *)(void *)pos->data : NULL, a->base,
-                                                  (const float *)(void *)freq->data, a->mult, inverse)) ? y : NULL;
+    return tpi_done(ctx, "rope",
+                    tpi_k(ctx)->rope(&r, (tp_dtype)x->dtype, y->data, y->stride, x->data, x->stride, x->dim,
+                                     pos ? (const int32_t *)(void *)pos->data : NULL, a->base,
+                                     (const float *)(void *)freq->data, a->mult, inverse))
+               ? y
+               : NULL;
 }
 
 static tp_tensor *rope_forward(tp_ctx *ctx, tp_call *c)
@@ -64,8 +67,10 @@ tp_tensor *tp_rope(tp_ctx *ctx, tp_tensor *x, const tp_rope_opts *opts)
     if (opts == NULL || opts->freq == NULL)
         return tp_fail(ctx, TP_EARG, "rope: no table of frequencies (opts.freq)");
     if (x->ndim != 4 || x->dim[3] % 2 != 0)
-        return tp_fail(ctx, TP_ESHAPE, "rope: x is %s, expected [B, S, H, d] with an even d", tp_shape_text(x, text, sizeof text));
+        return tp_fail(ctx, TP_ESHAPE, "rope: x is %s, expected [B, S, H, d] with an even d",
+                       tp_shape_text(x, text, sizeof text));
     if (!good_tables(ctx, x, opts))
         return NULL;
-    return tp_apply(ctx, &rope_op, &(rope_attr){ opts->base, opts->mult != 0 ? opts->mult : 1 }, TP_IN(x, opts->freq, opts->pos));
+    return tp_apply(ctx, &rope_op, &(rope_attr){ opts->base, opts->mult != 0 ? opts->mult : 1 },
+                    TP_IN(x, opts->freq, opts->pos));
 }

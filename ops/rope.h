@@ -18,7 +18,8 @@ typedef struct {
 } tp_rope_opts;
 
 /*
- * tp_rope: turns the pairs (j, j + d/2) of every head by an angle that grows with the position, with t = pos[b, s] freq[j],
+ * tp_rope: turns the pairs (j, j + d/2) of every head by an angle that grows with the position, with t = pos[b, s]
+ * freq[j],
  *
  *       y[j]       = x[j] cos t - x[j + d/2] sin t
  *       y[j + d/2] = x[j + d/2] cos t + x[j] sin t

@@ -14,7 +14,8 @@ extern "C" {
  * tp_softmax: y[i] = e^x[i] / sum_j e^x[j] along an axis.  tp_log_softmax: its logarithm, without overflow.
  *
  *   x       any shape with that axis  float
- *   returns shape and dtype of x; computed in f32 (f64 for f64).  Nothing but -inf gives NaN.  An axis that is not the last one gives a view
+ *   returns shape and dtype of x; computed in f32 (f64 for f64).  Nothing but -inf gives NaN.  An axis that is not the
+ * last one gives a view
  *
  *   grad    dx
  *   keeps   y

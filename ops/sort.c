@@ -7,15 +7,19 @@ typedef struct { bool descending; } sort_attr;
 static tp_tensor *sort_forward(tp_ctx *ctx, tp_call *c)
 {
     const sort_attr *a = c->attr;
-    tp_tensor       *x = tpi_rows(ctx, c->in[0]), *y = x ? tp_like(ctx, x) : NULL, *place = x ? tp_empty(ctx, TP_I64, x->ndim, x->dim) : NULL;
+    tp_tensor       *x = tpi_rows(ctx, c->in[0]), *y = x ? tp_like(ctx, x) : NULL,
+              *place = x ? tp_empty(ctx, TP_I64, x->ndim, x->dim) : NULL;
     tpi_run          r = tpi_run_of(ctx);
 
     if (y == NULL || place == NULL)
         return NULL;
     c->out[1] = place;
     c->saved[0] = place;
-    return tpi_done(ctx, "sort", tpi_k(ctx)->sort(&r, (tp_dtype)x->dtype, y->data, (int64_t *)(void *)place->data, x->data,
-                                                  tpi_span(x, 0, x->ndim - 1), x->dim[x->ndim - 1], a->descending)) ? y : NULL;
+    return tpi_done(ctx, "sort",
+                    tpi_k(ctx)->sort(&r, (tp_dtype)x->dtype, y->data, (int64_t *)(void *)place->data, x->data,
+                                     tpi_span(x, 0, x->ndim - 1), x->dim[x->ndim - 1], a->descending))
+               ? y
+               : NULL;
 }
 
 static void sort_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
@@ -34,7 +38,8 @@ static tp_tensor *sorted(tp_ctx *ctx, const char *op, tp_tensor *x, int *axis, b
     tp_tensor *out[2] = { NULL, NULL };
 
     *places = NULL;
-    if (!tp_ok(ctx) || !tpi_check(ctx, op, x, 0) || !tpi_can_do(ctx, op, TPI_CAN_FLOAT | TPI_CAN_INT, (tp_dtype)x->dtype))
+    if (!tp_ok(ctx) || !tpi_check(ctx, op, x, 0) ||
+        !tpi_can_do(ctx, op, TPI_CAN_FLOAT | TPI_CAN_INT, (tp_dtype)x->dtype))
         return NULL;
     *axis = tpi_axis(ctx, op, x, *axis);
     if (*axis < 0)

@@ -1,4 +1,5 @@
-/* statistics.c - variance, log-sum-exp and norm over axes, with their gradients; computed in f32 or wider and rounded once. */
+/* statistics.c - variance, log-sum-exp and norm over axes, with their gradients; computed in f32 or wider and rounded
+ * once. */
 #include "ops/support.h"
 
 #include <math.h>
@@ -43,7 +44,8 @@ static tp_tensor *finish(tp_ctx *ctx, tp_tensor *y, const tp_tensor *x, const st
     return y ? tpi_view(ctx, y, n, dim, NULL, 0) : NULL;
 }
 
-static tp_tensor *apply(tp_ctx *ctx, const tp_op *op, tp_tensor *x, const int *axes, int n_axes, int correction, bool keepdim)
+static tp_tensor *apply(tp_ctx *ctx, const tp_op *op, tp_tensor *x, const int *axes, int n_axes, int correction,
+                        bool keepdim)
 {
     stat_attr a = { .keepdim = keepdim, .correction = correction };
 
@@ -52,7 +54,7 @@ static tp_tensor *apply(tp_ctx *ctx, const tp_op *op, tp_tensor *x, const int *a
     return tp_apply(ctx, op, &a, TP_IN(x));
 }
 
-/* ---- var, std -------------------------------------------------------------------------------------------------------------- */
+/* ---- var, std ---------------------------------------------------------------------------------------------------- */
 
 /* What the sum of squares is divided by: NaN where the estimate does not exist. */
 static double freedom(const tp_tensor *x, const stat_attr *a)
@@ -121,12 +123,13 @@ tp_tensor *tp_std(tp_ctx *ctx, tp_tensor *x, const int *axes, int n_axes, int co
     return apply(ctx, &std_op, x, axes, n_axes, correction, keepdim);
 }
 
-/* ---- logsumexp ------------------------------------------------------------------------------------------------------------- */
+/* ---- logsumexp --------------------------------------------------------------------------------------------------- */
 
 /* x where it is finite, else 0: infinite extremes must not meet themselves in a difference. */
 static tp_tensor *finite_or_zero(tp_ctx *ctx, tp_tensor *x)
 {
-    tp_tensor *zero = x ? tpi_scalar(ctx, (tp_dtype)x->dtype, 0) : NULL, *inf = x ? tpi_scalar(ctx, (tp_dtype)x->dtype, INFINITY) : NULL;
+    tp_tensor *zero = x ? tpi_scalar(ctx, (tp_dtype)x->dtype, 0) : NULL,
+              *inf = x ? tpi_scalar(ctx, (tp_dtype)x->dtype, INFINITY) : NULL;
 
     return tp_where(ctx, tp_eq(ctx, tp_abs(ctx, x), inf), zero, x);
 }
@@ -161,7 +164,7 @@ tp_tensor *tp_logsumexp(tp_ctx *ctx, tp_tensor *x, const int *axes, int n_axes, 
     return apply(ctx, &logsumexp_op, x, axes, n_axes, 0, keepdim);
 }
 
-/* ---- norm ------------------------------------------------------------------------------------------------------------------ */
+/* ---- norm -------------------------------------------------------------------------------------------------------- */
 
 static tp_tensor *norm_forward(tp_ctx *ctx, tp_call *c)
 {

@@ -5,7 +5,7 @@
 
 enum { TEXT = 96 }; /* room for a shape in words */
 
-/* ---- checks ---------------------------------------------------------------------------------------------------------------- */
+/* ---- checks ------------------------------------------------------------------------------------------------------ */
 
 bool tpi_inputs(tp_ctx *ctx, const char *op, int n, const tp_tensor *const *x)
 {
@@ -42,7 +42,8 @@ void *tpi_fail_shapes(tp_ctx *ctx, const char *op, const char *want, const tp_te
 {
     char ta[TEXT], tb[TEXT];
 
-    return tp_fail(ctx, TP_ESHAPE, "%s: %s, got %s and %s", op, want, tp_shape_text(a, ta, sizeof ta), tp_shape_text(b, tb, sizeof tb));
+    return tp_fail(ctx, TP_ESHAPE, "%s: %s, got %s and %s", op, want, tp_shape_text(a, ta, sizeof ta),
+                   tp_shape_text(b, tb, sizeof tb));
 }
 
 bool tpi_broadcast_n(tp_ctx *ctx, const char *op, int n, const tp_tensor *const *x, int *ndim, int64_t *dim)
@@ -129,7 +130,7 @@ bool tpi_ids(tp_ctx *ctx, const char *op, tp_tensor *ids, int64_t n, bool skip, 
     return bad < 0;
 }
 
-/* ---- sizes ----------------------------------------------------------------------------------------------------------------- */
+/* ---- sizes ------------------------------------------------------------------------------------------------------- */
 
 tp_dtype tpi_wide(tp_dtype t)
 {
@@ -145,7 +146,7 @@ int64_t tpi_span(const tp_tensor *x, int first, int last)
     return n;
 }
 
-/* ---- values ---------------------------------------------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------------------------------ */
 
 tp_tensor *tpi_scalar(tp_ctx *ctx, tp_dtype t, double value)
 {
@@ -161,7 +162,8 @@ bool tpi_assign(tp_ctx *ctx, const char *op, tp_tensor *dst, const tp_tensor *sr
         return false;
     r = tpi_run_of(ctx);
     tpi_nd_init(&nd, dst->ndim, dst->dim, 2, (const tp_tensor *const[]){ dst, src });
-    return tpi_done(ctx, op, tpi_k(ctx)->copy(&r, &nd, (tp_dtype)dst->dtype, dst->data, (tp_dtype)src->dtype, src->data));
+    return tpi_done(ctx, op,
+                    tpi_k(ctx)->copy(&r, &nd, (tp_dtype)dst->dtype, dst->data, (tp_dtype)src->dtype, src->data));
 }
 
 tp_tensor *tpi_copy(tp_ctx *ctx, tp_tensor *x, tp_dtype t)

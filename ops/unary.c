@@ -45,14 +45,15 @@ static const tp_op unary_ops[TPI_UNARIES] = {
 
 /* Which of them compute integers too. */
 static const uint16_t extra_dtypes[TPI_UNARIES] = {
-    [TPI_NEG] = TPI_CAN_INT, [TPI_ABS] = TPI_CAN_INT, [TPI_SIGN] = TPI_CAN_INT, [TPI_SCALE] = TPI_CAN_INT, [TPI_SHIFT] = TPI_CAN_INT,
-    [TPI_CLAMP] = TPI_CAN_INT, [TPI_SQUARE] = TPI_CAN_INT, [TPI_RELU] = TPI_CAN_INT,
+    [TPI_NEG] = TPI_CAN_INT,   [TPI_ABS] = TPI_CAN_INT,   [TPI_SIGN] = TPI_CAN_INT,   [TPI_SCALE] = TPI_CAN_INT,
+    [TPI_SHIFT] = TPI_CAN_INT, [TPI_CLAMP] = TPI_CAN_INT, [TPI_SQUARE] = TPI_CAN_INT, [TPI_RELU] = TPI_CAN_INT,
 };
 
 /* Those whose slope is computed from y; core/backend.h fixes the list. */
 static bool reads_output(tpi_unary op)
 {
-    return op == TPI_EXP || op == TPI_TANH || op == TPI_SIGMOID || op == TPI_SQRT || op == TPI_RSQRT || op == TPI_RECIP || op == TPI_RELU;
+    return op == TPI_EXP || op == TPI_TANH || op == TPI_SIGMOID || op == TPI_SQRT || op == TPI_RSQRT ||
+           op == TPI_RECIP || op == TPI_RELU;
 }
 
 static tpi_unary which(const tp_call *c)
@@ -73,7 +74,9 @@ tp_tensor *tpi_unary_run(tp_ctx *ctx, tpi_unary op, double p, double q, tp_tenso
         tpi_nd_line(&nd, x->numel);
     else
         tpi_nd_init(&nd, x->ndim, x->dim, 2, (const tp_tensor *const[]){ y, x });
-    return tpi_done(ctx, unary_ops[op].name, tpi_k(ctx)->unary(&r, op, p, q, &nd, (tp_dtype)x->dtype, y->data, x->data)) ? y : NULL;
+    return tpi_done(ctx, unary_ops[op].name, tpi_k(ctx)->unary(&r, op, p, q, &nd, (tp_dtype)x->dtype, y->data, x->data))
+               ? y
+               : NULL;
 }
 
 static tp_tensor *unary_forward(tp_ctx *ctx, tp_call *c)
@@ -90,12 +93,14 @@ static void unary_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_ten
 {
     const unary_attr *a = c->attr;
     tpi_unary         op = which(c);
-    tp_tensor        *v = tpi_rows(ctx, reads_output(op) ? c->out[0] : c->in[0]), *g = tpi_rows(ctx, dy[0]), *d = tp_like(ctx, c->in[0]);
+    tp_tensor        *v = tpi_rows(ctx, reads_output(op) ? c->out[0] : c->in[0]), *g = tpi_rows(ctx, dy[0]),
+              *d = tp_like(ctx, c->in[0]);
     tpi_run           r = tpi_run_of(ctx);
 
     if (v == NULL || g == NULL || d == NULL)
         return;
-    tpi_done(ctx, c->op->name, tpi_k(ctx)->unary_grad(&r, op, a->p, a->q, (tp_dtype)d->dtype, d->data, g->data, v->data, d->numel));
+    tpi_done(ctx, c->op->name,
+             tpi_k(ctx)->unary_grad(&r, op, a->p, a->q, (tp_dtype)d->dtype, d->data, g->data, v->data, d->numel));
     dx[0] = d;
 }
 

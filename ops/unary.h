@@ -53,8 +53,8 @@ TP_API tp_tensor *tp_floor(tp_ctx *ctx, tp_tensor *x);
 TP_API tp_tensor *tp_round(tp_ctx *ctx, tp_tensor *x);
 
 /*
- * Elementary functions: tp_exp e^x, tp_expm1 e^x - 1, tp_log, tp_log1p log(1 + x), tp_sqrt, tp_rsqrt 1/sqrt(x), tp_recip 1/x, tp_sin,
- * tp_cos, tp_tanh, tp_sigmoid 1/(1 + e^-x), tp_erf.
+ * Elementary functions: tp_exp e^x, tp_expm1 e^x - 1, tp_log, tp_log1p log(1 + x), tp_sqrt, tp_rsqrt 1/sqrt(x),
+ * tp_recip 1/x, tp_sin, tp_cos, tp_tanh, tp_sigmoid 1/(1 + e^-x), tp_erf.
  *
  *   x       any shape  float
  *   returns shape and dtype of x; NaN outside the domain

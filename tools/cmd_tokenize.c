@@ -1,4 +1,5 @@
 /* cmd_tokenize.c - lines of text to JSON lists of ids, and back. */
+#include "models/text/gguf_tokenizer.h"
 #include "tools/commands.h"
 #include "tools/lines.h"
 

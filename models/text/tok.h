@@ -15,6 +15,7 @@
 #include "core/json.h"
 #include "core/regex.h"
 #include "models/text/unicode.h"
+#include "nn/files/gguf.h"
 
 #include <pthread.h>
 
@@ -165,6 +166,7 @@ struct tp_tokenizer {
     size_t          n_added, cap_added;
     tpi_tok_added_set   raw, normalized;
     tpi_vocab       added_vocab; /* their texts and ids */
+    int32_t        *added_of;    /* of each id: its added token, -1 none */
     tpi_tok_steps       normalizer, pretok, decoder;
     tpi_tok_around      around;
     int32_t         bos, eos, pad, unk, n_ids;
@@ -255,6 +257,9 @@ typedef struct tpi_tok_cut {
 } tpi_tok_cut;
 tp_code tpi_tok_added_cut(const tp_tokenizer *tok, const tpi_tok_added_set *set, const char *text, size_t n, const tpi_tok_cut *cut) TPI_MUST_USE;
 
+/* NULL for an id that no added token has. */
+const tpi_tok_added *tpi_tok_added_of(const tp_tokenizer *tok, int32_t id);
+
 /* tok_decode.c */
 tp_code tpi_detokenize(const tp_tokenizer *tok, const int32_t *id, int64_t n, unsigned flags, tp_text *text) TPI_MUST_USE;
 
@@ -262,6 +267,7 @@ tp_code tpi_detokenize(const tp_tokenizer *tok, const int32_t *id, int64_t n, un
 tpi_regex *tpi_tok_pattern(tp_ctx *ctx, const char *what, const char *pattern, size_t n);
 /* The same for a literal text. */
 tpi_regex *tpi_tok_literal(tp_ctx *ctx, const char *what, const char *text, size_t n);
+/* ByteLevel's and Whitespace's. */
 extern const char *const tpi_gpt2_pattern;
 extern const char *const tpi_word_pattern;
 
@@ -273,9 +279,20 @@ bool tpi_tok_read_decoder(tp_ctx *ctx, const char *name, const tpi_json *j, tpi_
 bool tpi_tok_read_model(tp_ctx *ctx, const char *name, const tpi_json *j, tp_tokenizer *tok);
 bool tpi_tok_read_added(tp_ctx *ctx, const char *name, const tpi_json *j, tp_tokenizer *tok);
 bool tpi_tok_read_post(tp_ctx *ctx, const char *name, const tpi_json *j, tp_tokenizer *tok);
-/* tok_json.c */
-bool tpi_tok_read_config(tp_ctx *ctx, const char *name, const tpi_json *j, tp_tokenizer *tok);
-tp_tokenizer *tpi_tokenizer_from_tree(tp_ctx *ctx, const char *name, const tpi_json *tree, const tpi_json *config);
+/* tok_json.c: what lies beside a tokenizer.json; each may be NULL. */
+typedef struct tpi_tok_beside {
+    const char *config;       /* tokenizer_config.json */
+    const char *special_map;  /* special_tokens_map.json */
+    const char *model_config; /* config.json */
+    const char *chat;         /* the chat template, which wins over the one in config */
+} tpi_tok_beside;
+
+/* Everything but the source; tree is a parsed tokenizer.json. */
+tp_tokenizer *tpi_tok_build(tp_ctx *ctx, const char *name, const tpi_json *tree, const tpi_tok_beside *b);
+tp_tokenizer *tpi_tok_from_text(tp_ctx *ctx, const char *name, const char *text, size_t n, const tpi_tok_beside *b);
+
+/* tok_scores.c */
+tpi_json     *tpi_tok_merges_of_scores(tp_ctx *ctx, const char *name, const tpi_gguf_vocab *v);
 
 /* tokenizer.c */
 tp_tokenizer *tpi_tokenizer_alloc(tp_ctx *ctx);

@@ -73,7 +73,7 @@ tp_code tpi_vocab_finish(tpi_vocab *v)
 
 int32_t tpi_vocab_id(const tpi_vocab *v, const char *s, size_t n)
 {
-    int32_t e = v->slot[slot_of(v, s, n)];
+    int32_t e = v->slot ? v->slot[slot_of(v, s, n)] : -1;
 
     return e < 0 ? -1 : v->entry[e].id;
 }

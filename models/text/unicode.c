@@ -34,7 +34,24 @@ size_t tpi_utf8_len(const char *s, size_t n)
     return 4;
 }
 
-bool tpi_utf8_ok(const char *s, size_t n, size_t *bad)
+bool tpi_utf8_open(const char *s, size_t n)
+{
+    char buf[4];
+
+    if (n < 1 || n > 3)
+        return false;
+    for (unsigned second = 0x80; second < 0xc0; second += 0x10) { /* its range is what the first byte narrows */
+        memset(buf, 0x80, sizeof buf);
+        memcpy(buf, s, n);
+        if (n == 1)
+            buf[1] = (char)second;
+        if (tpi_utf8_len(buf, sizeof buf) > n)
+            return true;
+    }
+    return false;
+}
+
+bool tpi_utf8_valid(const char *s, size_t n, size_t *bad)
 {
     size_t i = 0;
 

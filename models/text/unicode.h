@@ -6,9 +6,11 @@
 #include "models/text/tokenizer.h"
 
 /* Whether s[0..n) is UTF-8 (no surrogates, no overlong forms); *bad is the first wrong byte. */
-bool   tpi_utf8_ok(const char *s, size_t n, size_t *bad);
-/* Length of the longest valid prefix that one character begins at s, n > 0: 0 when it is no character at all. */
+bool   tpi_utf8_valid(const char *s, size_t n, size_t *bad);
+/* Bytes of the character at s, of which n > 0 bytes are there; 0 when it is none. */
 size_t tpi_utf8_len(const char *s, size_t n);
+/* Whether s[0..n) is the beginning of a character whose end is missing. */
+bool   tpi_utf8_open(const char *s, size_t n);
 /* The code point at *i of valid UTF-8; moves *i past it. */
 uint32_t tpi_utf8_next(const char *s, size_t *i);
 /* Where the character before `at` begins, at > 0. */

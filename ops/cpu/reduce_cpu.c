@@ -249,7 +249,7 @@ static void by_slices(const tpi_run *run, const reduce_args *r, int64_t outputs)
 
 /* ---- columns ------------------------------------------------------------------------------------------------------------- */
 
-enum { ROWS = 128 }; /* summed in f32 before double takes over */
+enum { ROWS = 32 }; /* summed in f32 before double takes over */
 
 typedef struct {
     const reduce_args *r;

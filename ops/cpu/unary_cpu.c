@@ -47,7 +47,7 @@ TPI_INLINE float formula(tpi_unary op, float x, float p, float q)
     case TPI_SILU: return x * tpi_vsigmoid(x);
     case TPI_SOFTPLUS: v = tpi_vlog1p(tpi_vexp(-fabsf(x))); return (x < 0.0f ? 0.0f : x) + v;
     case TPI_MISH: return x * tpi_tanh_softplus(x);
-    case TPI_HARDSWISH: v = x < -3.0f ? 0.0f : x + 3.0f; return x * (v > 6.0f ? 6.0f : v) / 6.0f;
+    case TPI_HARDSWISH: v = x < -3.0f ? 0.0f : x + 3.0f; return x * ((v > 6.0f ? 6.0f : v) / 6.0f);
     case TPI_RECIP: return 1.0f / x;
     case TPI_SQUARE: return x * x;
     case TPI_SCALE: return p * x;
@@ -210,7 +210,7 @@ static double formula_f64(tpi_unary op, double x, double p, double q)
     case TPI_SILU: return x * sigmoid(x);
     case TPI_SOFTPLUS: return softplus(x);
     case TPI_MISH: return x * tanh(softplus(x));
-    case TPI_HARDSWISH: return x * clamp(x + 3, 0, 6) / 6;
+    case TPI_HARDSWISH: return x * (clamp(x + 3, 0, 6) / 6);
     case TPI_RECIP: return 1 / x;
     case TPI_SQUARE: return x * x;
     case TPI_SCALE: return p * x;
