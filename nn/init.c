@@ -19,6 +19,8 @@ static tp_tensor *draw(tp_ctx *ctx, tp_tensor *x, tpi_random kind, double p, dou
         return tp_fail(ctx, TP_EARG, "init: the tensor is a strided view");
     if (!(kind == TPI_UNIFORM ? p <= q && isfinite(q - p) : isfinite(p) && q >= 0 && isfinite(q)))
         return tp_fail(ctx, TP_EARG, "init: %g, %g: expected low <= high, or a mean and a deviation >= 0", p, q);
+    if (!tp_dtype_is_float((tp_dtype)x->dtype))
+        return tp_fail(ctx, TP_EDTYPE, "init: dtype %s, expected a floating one", tp_dtype_name((tp_dtype)x->dtype));
     if (!tpi_can_do(ctx, "init", tpi_can_of(ctx)->random, (tp_dtype)x->dtype))
         return NULL;
     r = tpi_run_of(ctx);

@@ -222,9 +222,9 @@ static const char *behind(const tp_module *c, const char *path)
 
     if (n == 0)
         return path;
-    if (strncmp(path, c->name, n) != 0 || (path[n] != '.' && path[n] != '\0'))
+    if (strncmp(path, c->name, n) != 0 || (path[n] != '\0' && (path[n] != '.' || path[n + 1] == '\0')))
         return NULL;
-    return path[n] == '.' ? path + n + 1 : path + n;
+    return path + n + (path[n] == '.');
 }
 
 tp_module *tp_module_find(tp_module *root, const char *path)
