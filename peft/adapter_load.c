@@ -119,21 +119,44 @@ static bool read_tapir(loading *l)
     return tp_ok(l->ctx);
 }
 
-/* Settings that change what is computed: only their absence is understood. */
-static void refuse_peft(loading *l)
+static bool is_one_of(const char *const *list, const char *word)
 {
-    static const char *const flags[] = { "use_dora", "use_rslora", "fan_in_fan_out", "lora_bias", "use_qalora", "alora_invocation_tokens" };
-    static const char *const sets[] = { "rank_pattern", "alpha_pattern", "modules_to_save", "layer_replication", "trainable_token_indices" };
-    const char              *bias = tpi_json_text(l->ctx, l->path, l->json, "bias", "none");
+    for (; *list != NULL; list++)
+        if (strcmp(*list, word) == 0)
+            return true;
+    return false;
+}
 
-    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
-        if (tpi_json_true(tpi_json_get(l->json, flags[i])) || tpi_json_size(tpi_json_get(l->json, flags[i])) > 0)
-            tp_fail(l->ctx, TP_EFORMAT, "%s: %s is set, expected plain LoRA", l->path, flags[i]);
-    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
-        if (tpi_json_size(tpi_json_get(l->json, sets[i])) > 0)
-            tp_fail(l->ctx, TP_EFORMAT, "%s: %s is not empty, expected plain LoRA", l->path, sets[i]);
+static bool is_set(const tpi_json *v)
+{
+    const char *text = tpi_json_string(v, NULL);
+
+    return tpi_json_true(v) || tpi_json_size(v) > 0 || (text && text[0]) || (tpi_json_is(v) == TPI_JSON_INT && tpi_json_integer(v) != 0) ||
+           tpi_json_is(v) == TPI_JSON_REAL;
+}
+
+/* Settings change what is computed, or what the base is: of those that are not known here only the absence is understood. */
+static bool plain_lora(loading *l)
+{
+    static const char *const known[] = { "auto_mapping", "base_model_name_or_path", "bias", "ensure_weight_tying", "eva_config",
+                                         "exclude_modules", "inference_mode", "init_lora_weights", "layers_pattern", "layers_to_transform",
+                                         "lora_alpha", "lora_dropout", "megatron_core", "peft_type", "peft_version", "qalora_group_size",
+                                         "r", "revision", "target_modules", "task_type", NULL };
+    static const char *const starts[] = { "gaussian", "eva", "orthogonal", NULL }; /* others, such as pissa, change the base */
+    const char              *bias = tpi_json_text(l->ctx, l->path, l->json, "bias", "none"), *key;
+    const char              *start = tpi_json_string(tpi_json_get(l->json, "init_lora_weights"), NULL);
+    const tpi_json          *value;
+    void                    *it = NULL;
+
+    while (tpi_json_next(l->json, &it, &key, &value))
+        if (is_set(value) && !is_one_of(known, key))
+            return tp_fail(l->ctx, TP_EFORMAT, "%s: %.64s is set, expected plain LoRA", l->path, key) != NULL;
     if (bias != NULL && strcmp(bias, "none") != 0)
-        tp_fail(l->ctx, TP_EFORMAT, "%s: bias is '%.40s', expected none", l->path, bias);
+        return tp_fail(l->ctx, TP_EFORMAT, "%s: bias is '%.40s', expected none", l->path, bias) != NULL;
+    if (start != NULL && !is_one_of(starts, start))
+        return tp_fail(l->ctx, TP_EFORMAT, "%s: init_lora_weights is '%.40s', expected a start that leaves the base as it is", l->path,
+                       start) != NULL;
+    return tp_ok(l->ctx);
 }
 
 static bool read_peft(loading *l)
@@ -148,20 +171,20 @@ static bool read_peft(loading *l)
     kind = tpi_json_text(l->ctx, l->path, l->json, "peft_type", "");
     if (kind != NULL && strcmp(kind, "LORA") != 0)
         tp_fail(l->ctx, TP_EFORMAT, "%s: peft_type '%.40s', expected LORA", l->path, kind);
-    refuse_peft(l);
-    return tp_ok(l->ctx);
+    return tp_ok(l->ctx) && plain_lora(l);
 }
 
+/* A file that names no base, as those of others do, fits wherever its names and shapes do. */
 static bool same_base(loading *l)
 {
-    const char *here = tp_module_identity(l->ctx, l->root), *there = l->identity ? l->identity : "unknown";
+    const char *here = l->identity ? tp_module_identity(l->ctx, l->root) : NULL;
 
-    if (here == NULL || l->peft || strcmp(there, here) == 0)
+    if (here == NULL || strcmp(l->identity, here) == 0)
         return tp_ok(l->ctx);
     if (l->opts == NULL || !l->opts->any_base)
         return tp_fail(l->ctx, TP_EARG, "%s: trained on the base %.40s, this model is %s (--any-base loads it all the same)", l->path,
-                       there, here) != NULL;
-    tp_message(l->ctx, TP_WARNING, "%s: trained on the base %.40s, loaded onto %s", l->path, there, here);
+                       l->identity, here) != NULL;
+    tp_message(l->ctx, TP_WARNING, "%s: trained on the base %.40s, loaded onto %s", l->path, l->identity, here);
     return true;
 }
 
