@@ -12,9 +12,20 @@
 /* jansson's allocator is the process's: one of the named exceptions to "no global state". */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+/* jansson's parser tells a refused allocation as an error of syntax: this remembers that it was one. */
+static _Thread_local bool refused;
+
+static void *take(size_t size)
+{
+    void *p = tpi_raw_malloc(size);
+
+    refused = refused || p == NULL;
+    return p;
+}
+
 static void set_allocator(void)
 {
-    json_set_alloc_funcs(tpi_raw_malloc, tpi_raw_free);
+    json_set_alloc_funcs(take, tpi_raw_free);
 }
 
 static void start(void)
@@ -78,7 +89,7 @@ static size_t end_of_number(const char *s, size_t n, size_t i, bool *large)
 /* The text with "e0" behind each large integer, which makes a real number of it; NULL when memory is out. */
 static char *large_to_real(const char *text, size_t n, size_t *out_n)
 {
-    char  *out = tpi_raw_malloc(n + n / 8 + 3); /* 19 characters or more grow by 2 */
+    char  *out = take(n + n / 8 + 3); /* 19 characters or more grow by 2 */
     size_t k = 0, i = 0;
     bool   quoted = false, large;
 
@@ -128,12 +139,13 @@ tpi_json *tpi_json_parse_raw(const char *text, size_t n, tpi_json_error *err)
     memset(&e, 0, sizeof e);
     if (too_deep(text, n, err))
         return NULL;
+    refused = false;
     j = load(text, n, &e);
     if (j != NULL)
         return out(j);
     *err = (tpi_json_error){ TP_EFORMAT, e.line < 1 ? 1 : e.line, e.column < 1 ? 1 : e.column, "" };
     (void)snprintf(err->text, sizeof err->text, "%s", e.text);
-    if (e.text[0] == '\0' || json_error_code(&e) == json_error_out_of_memory) {
+    if (refused || e.text[0] == '\0' || json_error_code(&e) == json_error_out_of_memory) {
         err->code = TP_ENOMEM;
         (void)snprintf(err->text, sizeof err->text, "out of memory");
     }

@@ -8,7 +8,8 @@ static int64_t up(int64_t n, int64_t step)
     return (n + step - 1) / step * step;
 }
 
-/* Few widths make few shapes, and rows x width in multiples of 64 suits the kernels; neither may cost more than an eighth. */
+/* Few widths make few shapes, and rows x width in multiples of 64 suits the kernels; neither may cost more than an
+ * eighth. */
 static int64_t padded(int64_t rows, int64_t longest, int64_t max_len)
 {
     int64_t step = STEP, small = up(longest, STEP), whole;

@@ -20,6 +20,9 @@ const char   *tpi_tokenizer_to_json(const tp_tokenizer *tok, size_t *n);
  * tpi_free. */
 char         *tpi_tokenizer_config_json(tp_ctx *ctx, const tp_tokenizer *tok, size_t *n);
 
+/* Flags for tpi_tokenize: the text is a part of a longer one, behind a token, or behind text. */
+enum { TPI_TOK_INNER = 0x100, TPI_TOK_CONTINUED = 0x200 };
+
 /* tp_tokenize without a context, for threads that have none: TP_OK, TP_ENOMEM or TP_EARG (the text is not UTF-8, or too hard). */
 tp_code       tpi_tokenize(const tp_tokenizer *tok, const char *text, size_t n, unsigned flags, tp_ids *ids) TPI_MUST_USE;
 

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- first fit ------------------------------------------------------------------------------------------------------------ */
+/* ---- first fit
+ * ------------------------------------------------------------------------------------------------------------ */
 
 /* A tree over the rows, each node the most room of the rows below it: the first row with room is found in log n. */
 typedef struct {
@@ -38,7 +39,8 @@ static int64_t tree_take(rows_tree *t, int32_t n)
 }
 
 /* place[r] becomes where row r begins in the packed order, rows following each other as in turn[0..rows). */
-static void place_rows(const int64_t *count, const int64_t *turn, int64_t rows, int64_t batch, int64_t *place, int64_t *end)
+static void place_rows(const int64_t *count, const int64_t *turn, int64_t rows, int64_t batch, int64_t *place,
+                       int64_t *end)
 {
     int64_t at = 0;
 
@@ -84,7 +86,8 @@ int64_t tpi_cut_packed(void *user, uint64_t key, int64_t batch, int64_t *order, 
     return (rows + batch - 1) / batch;
 }
 
-/* ---- like lengths ----------------------------------------------------------------------------------------------------------- */
+/* ---- like lengths
+ * ----------------------------------------------------------------------------------------------------------- */
 
 enum { WINDOW = 50 }; /* batches whose samples are sorted together: the rest of the order stays random */
 

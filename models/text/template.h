@@ -7,8 +7,8 @@
  *   chatml       <|im_start|>ROLE\nTEXT<|im_end|>\n for each turn, nothing else
  *   alpaca       "### Instruction:" and "### Response:" below a fixed opening; eos ends an answer
  *   none         the texts as they are, tokenised apart; eos ends an answer
- *   smollm2 qwen2 qwen2.5   chatml with their default system turn
- *   llama2 llama3 llama3.1 mistral-v1 mistral-v3 zephyr
+ *   smollm2, qwen2, qwen2.5   chatml with their default system turn
+ *   llama2, llama3, llama3.1, mistral-v1, mistral-v3, zephyr
  */
 #ifndef TP_TEMPLATE_H
 #define TP_TEMPLATE_H
@@ -28,8 +28,8 @@ typedef struct tp_turn {
 /* A part of the rendered text. */
 typedef struct tp_span {
     size_t  at, n;
-    int32_t id;      /* the span is this one token; -1: it is to be tokenised */
-    bool    control; /* written by the template: special tokens in it are parsed; others are somebody's text */
+    int32_t id;      /* the span is this one token; -1: text, in which special tokens are plain text */
+    bool    control; /* written by the template, not by somebody */
     bool    trained; /* an assistant's text or the token that ends it */
 } tp_span;
 

@@ -216,6 +216,7 @@ struct tpi_tok_work {
     uint64_t    *heap;
     size_t       n_heap, cap_heap;
     tpi_tok_cache    cache;
+    bool         continued;
 };
 
 /* tok_bpe.c */

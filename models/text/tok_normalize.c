@@ -88,7 +88,7 @@ static tp_code apply(const tpi_tok_step *s, tpi_tok_work *w, const char *text, s
     if (s->kind == TPI_STEP_STRIP)
         return strip(s, text, n, out, f);
     if (s->kind == TPI_STEP_PREPEND) {
-        if (n > 0) {
+        if (n > 0 && !w->continued) {
             rc = tpi_text_add(out, s->text, s->n);
             f->lead += s->n;
         }

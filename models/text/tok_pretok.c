@@ -68,9 +68,9 @@ static bool begins_with(const char *text, size_t n, const char *s, size_t m)
 }
 
 /* Spaces become the replacement, which also comes in front by the scheme. */
-static tp_code metaspace(const tpi_tok_step *s, const char *text, tpi_tok_piece *p, tp_text *out)
+static tp_code metaspace(const tpi_tok_step *s, bool continued, const char *text, tpi_tok_piece *p, tp_text *out)
 {
-    bool    bare = p->n > 0 && text[0] != ' ' && !begins_with(text, p->n, s->text, s->n);
+    bool    bare = !continued && p->n > 0 && text[0] != ' ' && !begins_with(text, p->n, s->text, s->n);
     tp_code rc = TP_OK;
 
     if (bare && (s->scheme == TPI_ALWAYS || (s->scheme == TPI_FIRST && p->head))) {
@@ -101,9 +101,9 @@ static tp_code rewrite(const tpi_tok_step *s, tpi_tok_work *w, const char *text,
         if (s->kind == TPI_STEP_BYTES) {
             rc = bytes(text + p.at, p.n, out);
         } else if (s->kind == TPI_STEP_METASPACE) {
-            rc = metaspace(s, text + p.at, &p, out);
+            rc = metaspace(s, w->continued && i == 0, text + p.at, &p, out);
         } else { /* TPI_STEP_PREFIX */
-            if (text[p.at] != ' ') {
+            if (text[p.at] != ' ' && !(w->continued && i == 0)) {
                 rc = tpi_text_add(out, " ", 1);
                 p.lead++;
             }

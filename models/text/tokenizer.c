@@ -186,6 +186,7 @@ typedef struct way {
     const char         *text;        /* the stretch between two raw tokens, normalised */
     size_t              lead;        /* as in tpi_tok_piece, of that stretch */
     bool                head;
+    bool                continued;
 } way;
 
 static tp_code take_token(void *user, const tpi_tok_added *a)
@@ -199,8 +200,10 @@ static tp_code plain(void *user, size_t begin, size_t end)
     way          *v = user;
     tpi_tok_piece whole = { begin, end - begin, v->lead > begin ? v->lead - begin : 0, v->head && begin <= v->lead };
     const char   *text;
-    tp_code       rc = tpi_tok_pretokenize(&v->tok->pretok, v->w, v->text, &whole, &text);
+    tp_code       rc;
 
+    v->w->continued = v->continued && begin == 0;
+    rc = tpi_tok_pretokenize(&v->tok->pretok, v->w, v->text, &whole, &text);
     for (size_t i = 0; i < v->w->n_piece && rc == TP_OK; i++)
         rc = tpi_bpe_encode(&v->tok->bpe, v->w, text + v->w->piece[i].at, v->w->piece[i].n, v->ids);
     return rc;
@@ -214,7 +217,8 @@ static tp_code stretch(void *user, size_t begin, size_t end)
     size_t      n = 0;
     tp_code     rc;
 
-    v->head = begin == 0;
+    v->head = begin == 0 && !(v->flags & (TPI_TOK_INNER | TPI_TOK_CONTINUED));
+    v->continued = v->w->continued = begin == 0 && (v->flags & TPI_TOK_CONTINUED);
     rc = tpi_tok_normalize(&v->tok->normalizer, v->w, v->raw + begin, end - begin, &v->text, &n, &v->lead, &v->head);
     return rc == TP_OK ? tpi_tok_added_cut(v->tok, &v->tok->normalized, v->text, n, &cut) : rc;
 }

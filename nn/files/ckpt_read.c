@@ -1,6 +1,5 @@
 /*
- * ckpt_read.c - the reader of Tapir's checkpoints.  HDF5 is asked once for all names, places and attributes; values are then read
- * from the file itself.
+ * ckpt_read.c - the reader of Tapir's checkpoints.  Names, places and attributes are read at once, values when they are asked for.
  */
 #include "nn/files/ckpt.h"
 #include "nn/files/h5.h"
@@ -25,32 +24,6 @@ typedef struct ckpt_reader {
     tpi_bytes  *bytes[2]; /* of the data set whose attributes come now: a tensor's, or a text's under two names */
     tpi_h5_node last;
 } ckpt_reader;
-
-/* ---- before libhdf5 sees the file -------------------------------------------------------------------------------------- */
-
-/* Superblock version 3: signature, version, sizes of offsets and lengths, flags, base, extension, end of file, root, checksum. */
-static bool check_head(tp_file *f)
-{
-    tpi_disk *d = &f->part[0];
-    uint8_t   head[48];
-    uint64_t  base, end;
-
-    if (d->size < 48)
-        return tpi_file_bad(f, "%lld bytes are no checkpoint", (long long)d->size);
-    if (!tpi_disk_read(f->ctx, d, 0, head, sizeof head))
-        return false;
-    if (memcmp(head, "\x89HDF\r\n\x1a\n", 8) != 0)
-        return tpi_file_bad(f, "no HDF5 file");
-    if (head[8] != 3 || head[9] != 8 || head[10] != 8)
-        return tpi_file_bad(f, "an HDF5 file, but no Tapir checkpoint: its superblock has version %d, Tapir writes 3", head[8]);
-    if (head[11] != 0)
-        return tpi_file_bad(f, "the file is marked as open for writing: it was not completed");
-    memcpy(&base, head + 12, 8);
-    memcpy(&end, head + 28, 8);
-    if (base != 0 || end != (uint64_t)d->size)
-        return tpi_file_bad(f, "cut or damaged: the file has %lld bytes, its head says %llu", (long long)d->size, (unsigned long long)end);
-    return true;
-}
 
 /* ---- the root -------------------------------------------------------------------------------------------------------- */
 
@@ -147,7 +120,7 @@ static bool add_tensor(ckpt_reader *r, char *path, const tpi_h5_node *n)
     if (!e.seen.section)
         return false;
     e.seen.name = path + section + 1;
-    e.key = strcmp(e.seen.section, "model") == 0 || strcmp(e.seen.section, "adapter") == 0 ? e.seen.name : path;
+    e.seen.key = strcmp(e.seen.section, "model") == 0 || strcmp(e.seen.section, "adapter") == 0 ? e.seen.name : path;
     e.seen.ndim = n->ndim;
     memcpy(e.seen.dim, n->dim, sizeof e.seen.dim);
     e.bytes = bytes_of(n, value);
@@ -283,7 +256,7 @@ static bool check_content(ckpt_reader *r)
 bool tpi_ckpt_list(tp_file *f)
 {
     ckpt_reader r = { .f = f, .all_hashed = true };
-    bool        ok = check_head(f) && tpi_h5_visit(f->ctx, f->path, &(tpi_h5_visitor){ &r, on_node, on_attr });
+    bool        ok = tpi_h5_visit(f->ctx, &f->part[0], &(tpi_h5_visitor){ &r, on_node, on_attr });
 
     ok = ok && finish_last(&r) && (r.checked || check_root(&r)) && check_extents(&r) && check_content(&r) && tpi_file_index(f);
     tpi_content_free(&r.content);

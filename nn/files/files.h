@@ -42,13 +42,14 @@ TP_API tp_file *tp_file_open(tp_ctx *ctx, const char *path);
 TP_API void     tp_file_close(tp_file *f);
 
 TP_API tp_file_format tp_file_format_of(const tp_file *f);
-/* What it holds: "model", "adapter", "training", "tokens" or "tensors" (a bare safetensors file).  "" for NULL. */
+/* What it holds: "model", "adapter", "training", "tokens", or "tensors" (a bare safetensors file too).  "" for NULL. */
 TP_API const char    *tp_file_kind(const tp_file *f);
 TP_API const char    *tp_file_path(const tp_file *f);
 
 /* One tensor as it stands in the file.  Valid until the file is closed. */
 typedef struct {
     const char *name;    /* "model.layers.0.self_attn.q_proj.weight" */
+    const char *key;     /* what it is found and read by: name, but "section/name" in sections other than "model" and "adapter" */
     const char *section; /* of a Tapir checkpoint: "model", "adapter", "optimizer/state", ...; "" elsewhere */
     const char *dtype;   /* as stored: "F32", "BF16", "Q4_1", ... */
     int         ndim;
@@ -59,11 +60,11 @@ typedef struct {
 TP_API int64_t tp_file_count(const tp_file *f);
 /* Tensor i in the order of the file, NULL beyond the last one. */
 TP_API const tp_file_entry *tp_file_at(const tp_file *f, int64_t i);
-/* The tensor of that name, NULL if there is none.  "section/name" picks one of a section other than "model" and "adapter". */
-TP_API const tp_file_entry *tp_file_find(const tp_file *f, const char *name);
+/* The tensor of that key, NULL if there is none. */
+TP_API const tp_file_entry *tp_file_find(const tp_file *f, const char *key);
 
 /*
- * tp_file_read: a new tensor with the values of the file's tensor `name` (as for tp_file_find), converted to dtype `want`,
+ * tp_file_read: a new tensor with the values of the file's tensor `key` (its name, see tp_file_entry), converted to dtype `want`,
  *
  *   want    a dtype, or TP_DTYPES: as stored, quantised values as f32
  *   returns the tensor, contiguous; conversions round to nearest even
@@ -73,7 +74,7 @@ TP_API const tp_file_entry *tp_file_find(const tp_file *f, const char *name);
  *           TP_EFORMAT the bytes are not those that the checkpoint was closed with (XXH3-64, HDF5 only)
  *           TP_EIO     the file cannot be read, or has changed since it was opened
  */
-TP_API tp_tensor *tp_file_read(tp_ctx *ctx, tp_file *f, const char *name, tp_dtype want);
+TP_API tp_tensor *tp_file_read(tp_ctx *ctx, tp_file *f, const char *key, tp_dtype want);
 /* Reads every byte of every tensor and text, and compares with the hashes in the file where there are any. */
 TP_API bool       tp_file_verify(tp_ctx *ctx, tp_file *f);
 
@@ -106,7 +107,7 @@ TP_API const char *tp_file_identity(tp_ctx *ctx, tp_file *f);
  * tp_writer_open: begins a file of named tensors that appears at `path` only when tp_writer_close has succeeded: it is written
  * beside it under another name, flushed to the disk and renamed, so that a good file there is never lost.
  *
- *   kind    "model", "adapter", "training", "tokens": a Tapir checkpoint in HDF5 (README, "Files");
+ *   kind    "model", "adapter", "training", "tokens", "tensors" (of one's own): a Tapir checkpoint in HDF5 (README, "Files");
  *           "safetensors": tensors are kept until the close, texts are refused, attributes become __metadata__
  *   fails   TP_EIO when nothing can be written there
  *

@@ -82,7 +82,7 @@ bool tpi_name_ok(const char *s, size_t n)
 /* The bytes that e needs, as its shape says, lie in its part. */
 static bool check_entry(tp_file *f, tpi_entry *e)
 {
-    const char *name = e->key;
+    const char *name = e->seen.key;
     int64_t     need, end;
 
     if (!tpi_stored_size(e->type, e->seen.ndim, e->seen.dim, &e->numel, &need))
@@ -113,8 +113,8 @@ bool tpi_file_add(tp_file *f, const tpi_entry *e)
     if (!to->seen.section)
         to->seen.section = "";
     to->seen.dtype = e->type->name;
-    if (!to->key)
-        to->key = to->seen.name;
+    if (!to->seen.key)
+        to->seen.key = to->seen.name;
     if (!check_entry(f, to))
         return false;
     f->entries++;
@@ -170,7 +170,7 @@ bool tpi_file_index(tp_file *f)
     if (!f->by_key)
         return false;
     for (i = 0; i < f->entries; i++)
-        f->by_key[i] = (tpi_sorted){ f->entry[i].key, i };
+        f->by_key[i] = (tpi_sorted){ f->entry[i].seen.key, i };
     twice = tpi_sort_keys(f->by_key, f->entries);
     if (twice)
         return tpi_file_bad(f, "tensor \"%s\" occurs twice", twice);

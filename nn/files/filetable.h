@@ -30,7 +30,6 @@ typedef struct tpi_bytes {
 
 typedef struct tpi_entry {
     tp_file_entry     seen; /* by the user */
-    const char       *key;  /* what it is found by: the name, or section/name */
     const tpi_stored *type;
     int64_t           numel;
     int64_t           heads; /* of GGUF's q and k, whose rows are interleaved; else 0 */

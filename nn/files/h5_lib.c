@@ -47,8 +47,7 @@ bool tpi_h5_bad(tp_ctx *ctx, tp_code code, const char *shown, const char *what)
     for (p = why; *p; p++)
         if ((unsigned char)*p < 0x20)
             *p = ' ';
-    tp_fail(ctx, code, "%.500s: cannot %s: HDF5 says: %s%s", shown, what, why,
-            strstr(why, "lock file") ? " (on a network file system without locks, set HDF5_USE_FILE_LOCKING=FALSE)" : "");
+    tp_fail(ctx, code, "%.500s: cannot %s: HDF5 says: %s", shown, what, why);
     return false;
 }
 
@@ -112,14 +111,4 @@ int tpi_h5_type_index(const tpi_stored *t)
         if (strcmp(type_names[i], t->name) == 0)
             return i;
     return -1;
-}
-
-const tpi_stored *tpi_h5_stored(const hid_t type[TPI_H5_TYPES], hid_t t)
-{
-    int i;
-
-    for (i = 0; i < TPI_H5_TYPES; i++)
-        if (H5Tget_size(t) == H5Tget_size(type[i]) && H5Tequal(t, type[i]) > 0)
-            return tpi_stored_named(type_names[i], strlen(type_names[i]));
-    return NULL;
 }

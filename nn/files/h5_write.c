@@ -5,46 +5,65 @@
 
 #include <string.h>
 
+enum { MAX_LINKS = 65535 };
+
 struct tpi_h5 {
     tp_ctx *ctx;
     char   *shown;
-    hid_t   file;
+    hid_t   file, driver;
+    tpi_h5_place place;
     hid_t   type[TPI_H5_TYPES];
 };
 
-/* Checksummed metadata (both bounds V110), large data at multiples of 64, everything closed with the file. */
-static hid_t create_file(const char *path)
+/* All links and attributes of a group in its header, and no times: other places for them (heaps, trees) are what libhdf5 reads
+ * unsafely, and Tapir's reader not at all. */
+static bool in_header(hid_t pcpl)
 {
-    hid_t fapl = H5Pcreate(H5P_FILE_ACCESS), fcpl = H5Pcreate(H5P_FILE_CREATE), file = -1;
+    return H5Pset_link_phase_change(pcpl, MAX_LINKS, 0) >= 0 && H5Pset_attr_phase_change(pcpl, MAX_LINKS, 0) >= 0 &&
+           H5Pset_obj_track_times(pcpl, 0) >= 0;
+}
+
+/* Checksummed metadata (both bounds V110), large data at multiples of 64, everything closed with the file. */
+static void create_file(tpi_h5 *h)
+{
+    hid_t fapl = H5Pcreate(H5P_FILE_ACCESS), fcpl = H5Pcreate(H5P_FILE_CREATE);
 
     if (fapl >= 0 && fcpl >= 0 && H5Pset_libver_bounds(fapl, H5F_LIBVER_V110, H5F_LIBVER_V110) >= 0 &&
         H5Pset_alignment(fapl, 4096, 64) >= 0 && H5Pset_fclose_degree(fapl, H5F_CLOSE_STRONG) >= 0 &&
-        H5Pset_obj_track_times(fcpl, 0) >= 0)
-        file = H5Fcreate(path, H5F_ACC_TRUNC, fcpl, fapl);
+        in_header(fcpl) && (h->driver = tpi_h5_driver(fapl, &h->place)) >= 0)
+        h->file = H5Fcreate(h->shown, H5F_ACC_TRUNC, fcpl, fapl);
     if (fapl >= 0)
         H5Pclose(fapl);
     if (fcpl >= 0)
         H5Pclose(fcpl);
-    return file;
 }
 
-tpi_h5 *tpi_h5_create(tp_ctx *ctx, const char *path, const char *shown)
+/* Whether all is well: what HDF5 says, and what its driver has kept from it. */
+static bool done(tpi_h5 *h, bool ok, const char *what)
 {
-    tpi_h5 *h = tpi_alloc(ctx, 1, sizeof *h);
-    tpi_h5_quiet   q;
+    if (h->place.error)
+        return tp_fail(h->ctx, TP_EIO, "%.700s: cannot write: %s", h->shown, strerror(h->place.error)) != NULL;
+    return ok || tpi_h5_bad(h->ctx, TP_EIO, h->shown, what);
+}
+
+tpi_h5 *tpi_h5_create(tp_ctx *ctx, int fd, const char *shown)
+{
+    tpi_h5      *h = tpi_alloc(ctx, 1, sizeof *h);
+    tpi_h5_quiet q;
+    bool         ok;
 
     if (!h)
         return NULL;
     h->ctx = ctx;
-    h->file = -1;
+    h->file = h->driver = -1;
+    h->place = (tpi_h5_place){ .fd = fd, .write = true };
     h->shown = tpi_strdup(ctx, shown);
     q = tpi_h5_enter();
     if (h->shown && tpi_h5_open_types(h->type))
-        h->file = create_file(path);
-    if (h->file < 0 && h->shown)
-        tpi_h5_bad(ctx, TP_EIO, shown, "begin the file");
+        create_file(h);
+    ok = h->shown && done(h, h->file >= 0, "begin the file");
     tpi_h5_leave(q);
-    if (h->file >= 0)
+    if (ok)
         return h;
     tpi_h5_drop(h);
     return NULL;
@@ -71,13 +90,13 @@ static bool make_group(tpi_h5 *h, const char *path)
     if (there == 1)
         return true;
     gcpl = H5Pcreate(H5P_GROUP_CREATE);
-    if (gcpl >= 0 && H5Pset_obj_track_times(gcpl, 0) >= 0)
+    if (gcpl >= 0 && in_header(gcpl))
         g = H5Gcreate2(h->file, path, H5P_DEFAULT, gcpl, H5P_DEFAULT);
     if (gcpl >= 0)
         H5Pclose(gcpl);
     if (g >= 0)
         H5Gclose(g);
-    return g >= 0 || tpi_h5_bad(h->ctx, TP_EIO, h->shown, "write a group");
+    return done(h, g >= 0, "write a group");
 }
 
 /* The groups above path, which is still free; made one by one, since those that HDF5 makes by itself carry times. */
@@ -108,7 +127,8 @@ static hid_t create_set(tpi_h5 *h, const char *path, hid_t type, int ndim, const
         size[i] = (hsize_t)dim[i];
     space = ndim > 0 ? H5Screate_simple(ndim, size, NULL) : H5Screate(H5S_SCALAR);
     if (space >= 0 && dcpl >= 0 && H5Pset_layout(dcpl, ndim > 0 ? H5D_CONTIGUOUS : H5D_COMPACT) >= 0 &&
-        H5Pset_obj_track_times(dcpl, 0) >= 0 && H5Pset_fill_time(dcpl, H5D_FILL_TIME_NEVER) >= 0)
+        H5Pset_obj_track_times(dcpl, 0) >= 0 && H5Pset_attr_phase_change(dcpl, 1000, 0) >= 0 &&
+        H5Pset_fill_time(dcpl, H5D_FILL_TIME_NEVER) >= 0)
         set = H5Dcreate2(h->file, path, type, space, H5P_DEFAULT, dcpl, H5P_DEFAULT);
     if (space >= 0)
         H5Sclose(space);
@@ -133,8 +153,7 @@ bool tpi_h5_put(tpi_h5 *h, const char *path, const tpi_stored *type, int ndim, c
         ok = set >= 0 && (numel == 0 || H5Dwrite(set, h->type[i], H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0);
         if (set >= 0)
             ok = H5Dclose(set) >= 0 && ok;
-        if (!ok)
-            tpi_h5_bad(h->ctx, TP_EIO, h->shown, "write a tensor");
+        ok = done(h, ok, "write a tensor");
     }
     tpi_h5_leave(q);
     return ok;
@@ -145,8 +164,7 @@ bool tpi_h5_link(tpi_h5 *h, const char *path, const char *other)
     tpi_h5_quiet q = tpi_h5_enter();
     bool  ok = make_room(h, other);
 
-    if (ok && H5Lcreate_hard(h->file, path, h->file, other, H5P_DEFAULT, H5P_DEFAULT) < 0)
-        ok = tpi_h5_bad(h->ctx, TP_EIO, h->shown, "write a second name");
+    ok = ok && done(h, H5Lcreate_hard(h->file, path, h->file, other, H5P_DEFAULT, H5P_DEFAULT) >= 0, "write a second name");
     tpi_h5_leave(q);
     return ok;
 }
@@ -206,8 +224,7 @@ bool tpi_h5_attr(tpi_h5 *h, const char *path, const char *key, const tpi_h5_valu
         ok = object >= 0 && write_attr(object, key, v);
         if (object >= 0)
             ok = H5Oclose(object) >= 0 && ok;
-        if (!ok)
-            tpi_h5_bad(h->ctx, TP_EIO, h->shown, "write an attribute");
+        ok = done(h, ok, "write an attribute");
     }
     tpi_h5_leave(q);
     return ok;
@@ -220,8 +237,7 @@ bool tpi_h5_close(tpi_h5 *h)
 
     ok = H5Fclose(h->file) >= 0 && ok;
     h->file = -1;
-    if (!ok)
-        tpi_h5_bad(h->ctx, TP_EIO, h->shown, "complete the file");
+    ok = done(h, ok, "complete the file");
     tpi_h5_leave(q);
     tpi_h5_drop(h);
     return ok;
@@ -236,6 +252,8 @@ void tpi_h5_drop(tpi_h5 *h)
     q = tpi_h5_enter();
     if (h->file >= 0)
         H5Fclose(h->file);
+    if (h->driver >= 0)
+        H5FDunregister(h->driver);
     tpi_h5_close_types(h->type);
     tpi_h5_leave(q);
     tpi_free(h->shown);

@@ -51,7 +51,7 @@ static bool int_attr(tpi_h5 *h, const char *path, const char *key, tpi_h5_kind k
 
 static bool begin_ckpt(tp_writer *w, const char *kind)
 {
-    w->h5 = tpi_h5_create(w->ctx, w->save.tmp, w->save.path);
+    w->h5 = tpi_h5_create(w->ctx, w->save.fd, w->save.path);
     return w->h5 && text_attr(w->h5, "", "tapir_format", TPI_CKPT_FORMAT) &&
            int_attr(w->h5, "", "tapir_format_major", TPI_H5_U32, TPI_CKPT_MAJOR) &&
            int_attr(w->h5, "", "tapir_format_minor", TPI_H5_U32, TPI_CKPT_MINOR) && text_attr(w->h5, "", "tapir_requires", "") &&

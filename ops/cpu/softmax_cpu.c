@@ -190,7 +190,8 @@ static void grad_part(const void *args, int64_t begin, int64_t end)
     }
 }
 
-tp_code CPU(softmax_grad)(const tpi_run *r, bool log, tp_dtype t, void *dx, const void *dy, const void *y, int64_t rows, int64_t n)
+tp_code CPU(softmax_grad)(const tpi_run *r, bool log, tp_dtype t, void *dx, const void *dy, const void *y, int64_t rows,
+                          int64_t n)
 {
     softmax_args a = { .log = log, .t = t, .out = dx, .in = y, .dy = dy, .n = n };
 

@@ -1,7 +1,7 @@
 /*
- * vmath.h - exp, log and their relatives without calls and branches, so that gcc vectorises loops over them (a scalar libm costs ten
- * times more).  Good to 2 ulp, tails included; NaN stays NaN, infinities give the limits.  The polynomials are minimax fits of our
- * own (Remez, 50 digits).
+ * vmath.h - exp, log and their relatives without calls and branches, so that gcc vectorises loops over them (a scalar libm
+ * costs ten times more).  exp, expm1, log, erf are good to 1.5 ulp, what is built on them to 4 (GELU to 7 in its tail); NaN
+ * stays NaN, infinities give the limits.  The polynomials are minimax fits of our own (Remez, 50 digits).
  */
 #ifndef TPI_VMATH_H
 #define TPI_VMATH_H

@@ -110,7 +110,7 @@ static void read_all(tp_ctx *ctx, tp_file *f)
     for (i = 0; tp_ok(ctx) && i < tp_file_count(f); i++) {
         tp_scope s = tp_scope_begin(ctx);
 
-        tp_file_read(ctx, f, tp_file_at(f, i)->name, TP_F32);
+        tp_file_read(ctx, f, tp_file_at(f, i)->key, TP_F32);
         tp_scope_end(ctx, s);
     }
     for (k = 0; k < sizeof texts / sizeof texts[0]; k++)

@@ -167,7 +167,9 @@ static void check_rope(const tpi_kernels *k, const tpi_run *r, tp_dtype t, const
 
 static void ropes(const tpi_kernels *k, const tpi_run *r)
 {
-    const int64_t dim[][4] = { { 0, 3, 2, 8 }, { 1, 1, 1, 2 }, { 2, 5, 3, 14 }, { 2, 33, 3, 64 }, { 1, 40, 9, 128 }, { 1, 3, 2, 272 } };
+    const int64_t dim[][4] = {
+        { 0, 3, 2, 8 }, { 1, 1, 1, 2 }, { 2, 5, 3, 14 }, { 2, 33, 3, 64 }, { 1, 40, 9, 128 }, { 1, 3, 2, 272 },
+    };
 
     for (int i = 0; i < COUNT(dim); i++)
         for (int t = 0; t < COUNT(float_types) * 4; t++)
@@ -214,23 +216,28 @@ static const reduction reductions[] = {
     { { .ndim = 1, .dim = { 5 }, .stride = { { 1 }, { 33 } } }, { .ndim = 1, .dim = { 33 }, .stride = { { 0 }, { 1 } } } },
     { { .ndim = 1, .dim = { 33 }, .stride = { { 1 }, { 1 } } }, { .ndim = 1, .dim = { 5 }, .stride = { { 0 }, { 33 } } } },
     { { .ndim = 1, .dim = { 601 }, .stride = { { 2 }, { 1 } } }, { .ndim = 1, .dim = { 150 }, .stride = { { 0 }, { 601 } } } },
-    { { .ndim = 2, .dim = { 3, 40 }, .stride = { { 40, 1 }, { 840, 1 } } }, { .ndim = 1, .dim = { 21 }, .stride = { { 0 }, { 40 } } } },
-    { { .ndim = 1, .dim = { 21 }, .stride = { { 1 }, { 40 } } }, { .ndim = 2, .dim = { 3, 40 }, .stride = { { 0 }, { 840, 1 } } } },
+    { { .ndim = 2, .dim = { 3, 40 }, .stride = { { 40, 1 }, { 840, 1 } } },
+      { .ndim = 1, .dim = { 21 }, .stride = { { 0 }, { 40 } } } },
+    { { .ndim = 1, .dim = { 21 }, .stride = { { 1 }, { 40 } } },
+      { .ndim = 2, .dim = { 3, 40 }, .stride = { { 0 }, { 840, 1 } } } },
     { { .ndim = 0 }, { .ndim = 1, .dim = { 1000 }, .stride = { { 0 }, { 1 } } } },
     { { .ndim = 0 }, { .ndim = 0 } },
     { { .ndim = 1, .dim = { 7 }, .stride = { { 1 }, { 1 } } }, { .ndim = 1, .dim = { 0 }, .stride = { { 0 }, { 7 } } } },
     { { .ndim = 1, .dim = { 0 }, .stride = { { 1 }, { 7 } } }, { .ndim = 1, .dim = { 7 }, .stride = { { 0 }, { 1 } } } },
     { { .ndim = 0 }, { .ndim = 1, .dim = { 70001 }, .stride = { { 0 }, { 1 } } } },
     { { .ndim = 1, .dim = { 2 }, .stride = { { 1 }, { 1 } } }, { .ndim = 1, .dim = { 65001 }, .stride = { { 0 }, { 2 } } } },
-    { { .ndim = 1, .dim = { 2 }, .stride = { { 1 }, { 65000 } } }, { .ndim = 2, .dim = { 260, 250 }, .stride = { { 0 }, { 1, 260 } } } },
+    { { .ndim = 1, .dim = { 2 }, .stride = { { 1 }, { 65000 } } },
+      { .ndim = 2, .dim = { 260, 250 }, .stride = { { 0 }, { 1, 260 } } } },
     { { .ndim = 1, .dim = { 9000 }, .stride = { { 1 }, { 7 } } }, { .ndim = 1, .dim = { 7 }, .stride = { { 0 }, { 1 } } } },
-    { { .ndim = 1, .dim = { 30 }, .stride = { { 1 }, { 1 } } }, { .ndim = 2, .dim = { 30, 40 }, .stride = { { 0 }, { 1200, 30 } } } },
+    { { .ndim = 1, .dim = { 30 }, .stride = { { 1 }, { 1 } } },
+      { .ndim = 2, .dim = { 30, 40 }, .stride = { { 0 }, { 1200, 30 } } } },
 };
 
 static void check_reduce(const tpi_kernels *k, const tpi_run *r, tpi_reduce op, tp_dtype yt, tp_dtype t, const reduction *d)
 {
     int64_t last = extent(&d->inner, 1) + extent(&d->outer, 1), n = extent(&d->outer, 0), inner = tpi_ref_numel(&d->inner);
-    double  tol = tolerance(yt) * (op == TPI_PROD ? 4 : 1), low = (op == TPI_SUM ? sqrt((double)inner) : 1e-20) + (yt == TP_F16 ? 1e-2 : 0);
+    double  tol = tolerance(yt) * (op == TPI_PROD ? 4 : 1);
+    double  low = (op == TPI_SUM ? sqrt((double)inner) : 1e-20) + (yt == TP_F16 ? 1e-2 : 0);
     char    what[40];
 
     fill(2, t, last, op == TPI_PROD ? 1.7 : 2);
@@ -281,7 +288,9 @@ static void sums_keep_their_bits(const tpi_kernels *k, const tpi_run *r)
 
 static void cumsums(const tpi_kernels *k, const tpi_run *r)
 {
-    const int64_t dim[][3] = { { 1, 0, 3 }, { 0, 4, 1 }, { 1, 1, 1 }, { 3, 33, 1 }, { 2, 7, 5 }, { 2, 40, 700 }, { 300, 200, 1 } };
+    const int64_t dim[][3] = {
+        { 1, 0, 3 }, { 0, 4, 1 }, { 1, 1, 1 }, { 3, 33, 1 }, { 2, 7, 5 }, { 2, 40, 700 }, { 300, 200, 1 },
+    };
 
     for (int i = 0; i < COUNT(dim) * TP_BOOL * 2; i++) {
         const int64_t *d = dim[i / (TP_BOOL * 2)];
