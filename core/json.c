@@ -64,7 +64,8 @@ static bool too_deep(const char *text, size_t n, tpi_json_error *err)
             quoted = !quoted;
         } else if (!quoted && (c == '[' || c == '{')) {
             if (++depth > TPI_JSON_DEPTH) {
-                *err = (tpi_json_error){ TP_EFORMAT, line, (int)(i - begin < INT_MAX ? i - begin : INT_MAX - 1) + 1, "" };
+                *err = (tpi_json_error){ TP_EFORMAT, line, (int)(i - begin < INT_MAX ? i - begin : INT_MAX - 1) + 1,
+                                         "" };
                 (void)snprintf(err->text, sizeof err->text, "nested deeper than %d", TPI_JSON_DEPTH);
                 return true;
             }
@@ -75,7 +76,8 @@ static bool too_deep(const char *text, size_t n, tpi_json_error *err)
     return false;
 }
 
-/* Where the number that begins at s[i] ends; *large tells whether it is an integer of more digits than 63 bits surely hold. */
+/* Where the number that begins at s[i] ends; *large tells whether it is an integer of more digits than 63 bits surely
+ * hold. */
 static size_t end_of_number(const char *s, size_t n, size_t i, bool *large)
 {
     size_t digits = 0, from = i;
@@ -208,7 +210,8 @@ tpi_json_kind tpi_json_is(const tpi_json *j)
 
 const char *tpi_json_kind_name(tpi_json_kind k)
 {
-    static const char *const name[] = { "null", "a truth value", "an integer", "a number", "a text", "an array", "an object" };
+    static const char *const name[] = { "null",   "a truth value", "an integer", "a number",
+                                        "a text", "an array",      "an object" };
 
     return name[k];
 }
@@ -275,78 +278,6 @@ double tpi_json_real(const tpi_json *j)
 bool tpi_json_true(const tpi_json *j)
 {
     return j != NULL && json_is_true(in(j));
-}
-
-/* ---- members with a type ----------------------------------------------------------------------------------------- */
-
-static void wrong(tp_ctx *ctx, const char *where, const char *key, const tpi_json *v, tpi_json_kind want)
-{
-    (void)tp_fail(ctx, TP_EFORMAT, "%s: %s is %s, expected %s", where, key, tpi_json_kind_name(tpi_json_is(v)), tpi_json_kind_name(want));
-}
-
-/* The member if it is there and of the kind wanted. */
-static const tpi_json *member(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, tpi_json_kind want, bool needed)
-{
-    const tpi_json *v = tpi_json_get(object, key);
-
-    if (v == NULL) {
-        if (needed)
-            (void)tp_fail(ctx, TP_EFORMAT, "%s: %s is missing, expected %s", where, key, tpi_json_kind_name(want));
-        return NULL;
-    }
-    if (tpi_json_is(v) == want)
-        return v;
-    wrong(ctx, where, key, v, want);
-    return NULL;
-}
-
-bool tpi_json_bool(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, bool otherwise)
-{
-    const tpi_json *v = member(ctx, where, object, key, TPI_JSON_BOOL, false);
-
-    return v ? tpi_json_true(v) : otherwise;
-}
-
-int64_t tpi_json_int(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, int64_t otherwise, int64_t min,
-                     int64_t max)
-{
-    const tpi_json *v = member(ctx, where, object, key, TPI_JSON_INT, false);
-    int64_t         i = v ? tpi_json_integer(v) : otherwise;
-
-    if (v != NULL && (i < min || i > max)) {
-        (void)tp_fail(ctx, TP_EFORMAT, "%s: %s is %lld, expected %lld to %lld", where, key, (long long)i, (long long)min, (long long)max);
-        return otherwise;
-    }
-    return i;
-}
-
-double tpi_json_double(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, double otherwise)
-{
-    const tpi_json *v = tpi_json_get(object, key);
-
-    if (v == NULL)
-        return otherwise;
-    if (tpi_json_is(v) == TPI_JSON_REAL || tpi_json_is(v) == TPI_JSON_INT)
-        return tpi_json_real(v);
-    wrong(ctx, where, key, v, TPI_JSON_REAL);
-    return otherwise;
-}
-
-const char *tpi_json_text(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, const char *otherwise)
-{
-    const tpi_json *v = member(ctx, where, object, key, TPI_JSON_TEXT, false);
-
-    return v ? tpi_json_string(v, NULL) : otherwise;
-}
-
-const tpi_json *tpi_json_array(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, bool needed)
-{
-    return member(ctx, where, object, key, TPI_JSON_ARRAY, needed);
-}
-
-const tpi_json *tpi_json_object(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, bool needed)
-{
-    return member(ctx, where, object, key, TPI_JSON_OBJECT, needed);
 }
 
 /* ---- making ------------------------------------------------------------------------------------------------------ */
@@ -422,7 +353,8 @@ bool tpi_json_set_n(tp_ctx *ctx, tpi_json *object, const char *key, size_t n, tp
     }
     if (json_object_setn_new(in(object), key, n, in(value)) == 0)
         return true;
-    (void)tp_fail(ctx, TP_ENOMEM, "json: member '%.*s' cannot be set: out of memory, or its name is not UTF-8", (int)(n < 60 ? n : 60), key);
+    (void)tp_fail(ctx, TP_ENOMEM, "json: member '%.*s' cannot be set: out of memory, or its name is not UTF-8",
+                  (int)(n < 60 ? n : 60), key);
     return false;
 }
 

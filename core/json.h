@@ -1,8 +1,9 @@
 /*
  * json.h - reading and writing JSON, strictly.  Internal; core/json.c is the only user of jansson.
  *
- * Refused: duplicate keys, bad UTF-8, numbers beyond a double, "\u0000", nesting deeper than 64, anything after the value.  Integers
- * beyond 63 bits are real numbers, so they are refused where an integer is wanted.  A tree belongs to whoever parsed it; what the getters return is borrowed from it.  A NULL tree is an empty one.
+ * Refused: duplicate keys, bad UTF-8, numbers beyond a double, "\u0000", nesting deeper than 64, anything after the
+ * value.  Integers beyond 63 bits are real numbers, so they are refused where an integer is wanted.  A tree belongs to
+ * whoever parsed it; what the getters return is borrowed from it.  A NULL tree is an empty one.
  */
 #ifndef TPI_JSON_H
 #define TPI_JSON_H
@@ -13,7 +14,15 @@ enum { TPI_JSON_DEPTH = 64 };
 
 typedef struct tpi_json tpi_json;
 
-typedef enum { TPI_JSON_NULL, TPI_JSON_BOOL, TPI_JSON_INT, TPI_JSON_REAL, TPI_JSON_TEXT, TPI_JSON_ARRAY, TPI_JSON_OBJECT } tpi_json_kind;
+typedef enum {
+    TPI_JSON_NULL,
+    TPI_JSON_BOOL,
+    TPI_JSON_INT,
+    TPI_JSON_REAL,
+    TPI_JSON_TEXT,
+    TPI_JSON_ARRAY,
+    TPI_JSON_OBJECT
+} tpi_json_kind;
 
 /* Where and why a text was refused: lines and columns from 1; code is TP_EFORMAT or TP_ENOMEM. */
 typedef struct tpi_json_error {
@@ -56,17 +65,19 @@ bool            tpi_json_true(const tpi_json *j);
  * "where: KEY is ..., expected ...".  where names the file and the part of it. */
 
 bool            tpi_json_bool(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, bool otherwise);
-int64_t         tpi_json_int(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, int64_t otherwise, int64_t min,
-                             int64_t max);
-double          tpi_json_double(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, double otherwise);
-const char     *tpi_json_text(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, const char *otherwise);
+int64_t         tpi_json_int(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, int64_t otherwise,
+                             int64_t min, int64_t max);
+double      tpi_json_double(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, double otherwise);
+const char *tpi_json_text(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key,
+                          const char *otherwise);
 /* The array or object at key; NULL when it is missing, and then a failure if it is needed. */
 const tpi_json *tpi_json_array(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, bool needed);
 const tpi_json *tpi_json_object(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, bool needed);
 
 /* ---- making ------------------------------------------------------------------------------------------------------- *
- * Constructors return NULL when memory is out (TP_ENOMEM on ctx) or a text is not UTF-8 (TP_EARG).  set and add take value over,
- * also when they fail, and pass over a NULL value as a failure that has been told: so calls nest, and one check at the end does. */
+ * Constructors return NULL when memory is out (TP_ENOMEM on ctx) or a text is not UTF-8 (TP_EARG).  set and add take
+ * value over, also when they fail, and pass over a NULL value as a failure that has been told: so calls nest, and one
+ * check at the end does. */
 
 tpi_json *tpi_json_new_object(tp_ctx *ctx);
 tpi_json *tpi_json_new_array(tp_ctx *ctx);
@@ -86,8 +97,8 @@ bool      tpi_json_add(tp_ctx *ctx, tpi_json *array, tpi_json *value);
 /* Another tree with the same content. */
 tpi_json *tpi_json_copy(tp_ctx *ctx, const tpi_json *j);
 
-/* The text of j, NUL-terminated, to be freed with tpi_free; members in the order in which they were set; numbers read back to the
- * same bits.  indent 0 is one line. */
+/* The text of j, NUL-terminated, to be freed with tpi_free; members in the order in which they were set; numbers read
+ * back to the same bits.  indent 0 is one line. */
 char     *tpi_json_dump(tp_ctx *ctx, const tpi_json *j, int indent, size_t *n);
 
 #endif

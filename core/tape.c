@@ -1,11 +1,12 @@
-/* tape.c - applying ops and recording calls.  A call holds headers of its inputs, and values only of what its forward keeps. */
+/* tape.c - applying ops and recording calls.  A call holds headers of its inputs, and values only of what its forward
+ * keeps. */
 #include "core/context.h"
 
 #include <string.h>
 
 enum { MAX_KEPT = 32, MAX_SAVED = 16, MAX_OUT = 32, LAST_WANT = 63 };
 
-/* ---- records ---------------------------------------------------------------------------------------------------------------- */
+/* ---- records ----------------------------------------------------------------------------------------------------- */
 
 /* As malloc aligns: attributes may hold anything. */
 static size_t align16(size_t n)
@@ -104,7 +105,7 @@ void tpi_rec_drop(tp_ctx *ctx, tpi_rec *rec)
     tpi_pool_put(&ctx->pool, rec, rec->room);
 }
 
-/* ---- pruning ---------------------------------------------------------------------------------------------------------------- */
+/* ---- pruning ----------------------------------------------------------------------------------------------------- */
 
 /* Whether only the call itself still holds its outputs. */
 static bool forgotten(const tp_call *c)
@@ -142,7 +143,7 @@ void tpi_tape_cut(tp_ctx *ctx, size_t from)
     }
 }
 
-/* ---- applying --------------------------------------------------------------------------------------------------------------- */
+/* ---- applying ---------------------------------------------------------------------------------------------------- */
 
 static bool op_fits(tp_ctx *ctx, const tp_op *op, int n_in, tp_tensor *const *in)
 {
@@ -153,8 +154,8 @@ static bool op_fits(tp_ctx *ctx, const tp_op *op, int n_in, tp_tensor *const *in
     else if (n_in < 0 || (n_in > 0 && in == NULL))
         tp_fail(ctx, TP_EARG, "%s: a list of %d inputs", name, n_in);
     else if (op->n_out < 0 || op->n_out > MAX_OUT || op->n_saved < 0 || op->n_saved > MAX_SAVED)
-        tp_fail(ctx, TP_EARG, "%s: %d outputs and %d saved tensors, expected at most %d and %d", name, op->n_out, op->n_saved, MAX_OUT,
-                MAX_SAVED);
+        tp_fail(ctx, TP_EARG, "%s: %d outputs and %d saved tensors, expected at most %d and %d", name, op->n_out,
+                op->n_saved, MAX_OUT, MAX_SAVED);
     return tp_ok(ctx);
 }
 

@@ -1,6 +1,7 @@
 /*
- * test_failed_context.c - every public function on no context, on failed ones, and with NULL and absurd arguments: no crash, nothing
- * done, and NULL, false, 0 or NaN as the result.  The calls are written by tests/sweep.py from the public headers.
+ * test_failed_context.c - every public function on no context, on failed ones, and with NULL and absurd arguments: no
+ * crash, nothing done, and NULL, false, 0 or NaN as the result.  The calls are written by tests/sweep.py from the
+ * public headers.
  */
 #include "own_ops.h"
 #include "sweep.h"
