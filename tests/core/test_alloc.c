@@ -2,12 +2,10 @@
  * test_alloc.c - memory runs out at every single place of a small training program, once and for good: one error, exit
  * 1, nothing leaked (the leak checker of a build with sanitizers looks).
  */
+#include "every_alloc.h"
 #include "own_ops.h"
 
 #include "core/internal.h"
-
-#include <fcntl.h>
-#include <unistd.h>
 
 enum { N = 40, STEPS = 3 };
 
@@ -84,60 +82,10 @@ static int program(double *loss_of_last)
     return tp_ctx_finish(ctx);
 }
 
-/* The last lines that the program has written to standard error. */
-static size_t complaints(int fd, char *text, size_t size)
-{
-    ssize_t n;
-    size_t  lines = 0;
-
-    n = pread(fd, text, size - 1, 0);
-    assert_true(n >= 0);
-    text[n] = '\0';
-    for (char *p = text; *p != '\0'; p++)
-        lines += *p == '\n';
-    assert_int_equal(ftruncate(fd, 0), 0);
-    assert_true(lseek(fd, 0, SEEK_SET) == 0);
-    return lines;
-}
-
 static void every_allocation_fails(void **state)
 {
-    FILE  *log = tmpfile();
-    int    was = dup(2), fine = 0;
-    double want = 0, got;
-    char   text[4096];
-    long   n;
-
     (void)state;
-    assert_true(log != NULL && was >= 0);
-    tpi_fail_alloc(-1, false);
-    assert_int_equal(program(&want), 0);
-    n = tpi_count_alloc();
-    assert_true(n > 20);
-    for (int always = 0; always < 2; always++)
-        for (long i = 0; i < n; i++) {
-            int    rc;
-            size_t lines;
-
-            assert_true(dup2(fileno(log), 2) >= 0);
-            got = 0;
-            tpi_fail_alloc(i, always != 0);
-            rc = program(&got);
-            tpi_fail_alloc(-1, false);
-            assert_true(dup2(was, 2) >= 0);
-            lines = complaints(fileno(log), text, sizeof text);
-            assert_int_equal(lines, rc);
-            if (rc == 0) { /* only where the pool found room after all */
-                assert_false(always);
-                assert_float_equal(got, want, 0);
-                fine++;
-            } else if (strncmp(text, "tapir: ", 7) != 0 || strstr(text, "out of memory") == NULL) {
-                assert_string_equal(text, "tapir: out of memory");
-            }
-        }
-    assert_true(fine <= 4 * STEPS);
-    close(was);
-    fclose(log);
+    fail_each(program);
 }
 
 int main(void)
