@@ -200,6 +200,51 @@ static void results_that_are_inputs(void **state)
     tp_ctx_free(ctx);
 }
 
+/* ---- through a recomputed block: gradients set aside, hooks, anomalies -------------------------------------------- */
+
+static int hooked;
+
+static tp_tensor *count_hook(tp_ctx *ctx, void *user, tp_tensor *dx)
+{
+    (void)user;
+    hooked++;
+    return own_times(ctx, dx, NULL, 10);
+}
+
+static tp_tensor *with_hook(tp_ctx *ctx, void *user, tp_tensor *const *in)
+{
+    tp_tensor *h = own_mul(ctx, in[0], user);
+
+    tp_hook(ctx, h, count_hook, NULL);
+    return own_mul(ctx, h, in[0]);
+}
+
+static void other_ways_through(void **state)
+{
+    tp_ctx    *ctx = own_ctx();
+    tp_tensor *x = own_leaf(ctx, TP_F32, 2, 1), *w = own_leaf(ctx, TP_F32, 2, 3), *h, *y, *out[3];
+
+    (void)state;
+    tp_backward(ctx, own_sum(ctx, own_mul(ctx, x, w)));
+    h = own_mul(ctx, x, x);
+    y = tp_checkpoint(ctx, with_hook, w, 1, &h); /* h^2 w, the gradient of h w times 10 */
+    assert_true(tp_grad_of(ctx, own_sum(ctx, y), 3, (tp_tensor *[]){ x, w, h }, out));
+    own_equal(ctx, out[1], OWN_VALUES(10, 160));
+    own_equal(ctx, out[2], OWN_VALUES(33, 176));
+    own_equal(ctx, out[0], OWN_VALUES(66, 704));
+    own_equal(ctx, tp_grad(x), OWN_VALUES(3, 4)); /* untouched */
+    own_equal(ctx, tp_grad(w), OWN_VALUES(1, 2));
+    assert_int_equal(hooked, 1);
+
+    tp_anomaly(ctx, true);
+    y = tp_checkpoint(ctx, with_hook, tp_detach(ctx, w), 1, &x);
+    assert_true(tp_backward(ctx, own_sum(ctx, y)));
+    own_equal(ctx, tp_grad(x), OWN_VALUES(36, 92));
+    assert_int_equal(hooked, 2);
+    own_ok(ctx);
+    tp_ctx_free(ctx);
+}
+
 /* ---- what is not recorded ---------------------------------------------------------------------------------------- */
 
 static void nothing_to_train(void **state)
@@ -333,6 +378,7 @@ int main(void)
         cmocka_unit_test(recomputed_is_kept),
         cmocka_unit_test(half_precision),
         cmocka_unit_test(results_that_are_inputs),
+        cmocka_unit_test(other_ways_through),
         cmocka_unit_test(nothing_to_train),
         cmocka_unit_test(failures),
         cmocka_unit_test(memory_falls),
