@@ -17,9 +17,10 @@
 #include <string.h>
 
 enum {
-    GROUP_FLOATS = 512 * TPI_PANEL / 2, /* of panels in and out of a group of blocks: 16 to 32 KiB */
-    CHUNK = 64,                         /* rows that a task takes, and that da sums before it adds */
-    DA_FLOATS = 32 * 1024               /* of the copies of x and dy for a group in da */
+    GROUP_LINES = 512,     /* of panels in and out of a group of blocks: 32 KiB, on AVX-512 64 */
+    CHUNK = 64,            /* rows that a task takes, and that da sums before it adds */
+    SMALL = 32 * 1024,     /* floats of A that stay in L2: then all groups see a tile of rows before the next is read */
+    DA_FLOATS = 32 * 1024  /* of the copies of x and dy for a group in da */
 };
 
 /* One direction: y = x times blocks [n][ni, no]; forward as stored, backward with A transposed. */
@@ -37,7 +38,7 @@ typedef struct {
 
 static int64_t group_of(int64_t blocks, int64_t ni, int64_t no)
 {
-    int64_t g = GROUP_FLOATS / ((ni + no) * TPI_PANEL);
+    int64_t g = GROUP_LINES / (ni + no);
 
     if (g >= 8)
         g = g / 8 * 8; /* columns of a group then begin at a multiple of a vector */
@@ -80,7 +81,7 @@ static void multiply(product *p, int threads)
 {
     int64_t groups = tpi_ceil_div(p->blocks, p->group), tasks, size = p->group * (p->ni + p->no) * TPI_PANEL;
 
-    p->chunk = tpi_round_up(tpi_min64(tpi_ceil_div(p->rows, threads), CHUNK), TPI_PANEL);
+    p->chunk = p->blocks * p->ni * p->no <= SMALL ? TPI_PANEL : tpi_round_up(tpi_min64(tpi_ceil_div(p->rows, threads), CHUNK), TPI_PANEL);
     tasks = tpi_ceil_div(p->rows, p->chunk) * groups;
     if (p->rows * (p->x_cols + p->y_cols) < TPI_PARALLEL_MIN) {
         for (int64_t t = 0; t < tasks; t++)
