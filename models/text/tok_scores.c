@@ -2,6 +2,7 @@
  * first. */
 #include "models/text/tok.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,7 +80,7 @@ static bool collect(tp_ctx *ctx, const tpi_gguf_vocab *v, tpi_vocab *pieces, joi
         return tp_fail(ctx, TP_ENOMEM, "out of memory") != NULL;
     for (size_t i = 0; i < v->n && ok; i++)
         if (v->tokens[i].n <= PIECE_MAX && i < (size_t)pieces->n_ids && pieces->of_id[i] >= 0)
-            ok = joins_of(ctx, pieces, &v->tokens[i], (uint32_t)i, v->scores[i], l);
+            ok = joins_of(ctx, pieces, &v->tokens[i], (uint32_t)i, isnan(v->scores[i]) ? -INFINITY : v->scores[i], l);
     return ok;
 }
 
