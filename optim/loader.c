@@ -36,19 +36,17 @@ struct tp_loader {
     int             first, held, size;
     bool            stop;
 
-    pthread_t       thread;
-    bool            running;
+    pthread_t thread;
+    bool      running;
 };
 
-/* ---- the producer
-   ------------------------------------------------------------------------------------------------------- */
+/* ---- the producer ------------------------------------------------------------------------------------------------ */
 
 static bool refuse(item *it, tp_code code, const char *why, tp_loader_place p, int64_t n)
 {
     it->code = code;
-    (void)snprintf(it->why, sizeof it->why, "loader: epoch %lld has %lld batches, %s (wanted: number %lld)", (long
-    long)p.epoch,
-                   (long long)n, why, (long long)p.batch);
+    (void)snprintf(it->why, sizeof it->why, "loader: epoch %lld has %lld batches, %s (wanted: number %lld)",
+                   (long long)p.epoch, (long long)n, why, (long long)p.batch);
     return false;
 }
 
@@ -62,7 +60,8 @@ static bool find_next(tp_loader *l, item *it)
             l->n = tpi_order(&l->data, &l->opts, l->next.epoch, l->order, l->end);
         if (l->n < 0) {
             it->code = TP_ENOMEM;
-            (void)snprintf(it->why, sizeof it->why, "loader: epoch %lld could not be cut into batches", (long long)l->next.epoch);
+            (void)snprintf(it->why, sizeof it->why, "loader: epoch %lld could not be cut into batches",
+                           (long long)l->next.epoch);
             return false;
         }
         if (l->n == 0)
@@ -84,12 +83,14 @@ static void produce(tp_loader *l, item *it)
     if (!find_next(l, it))
         return;
     begin = l->next.batch > 0 ? l->end[l->next.batch - 1] : 0;
-    it->code = l->data.make(l->data.user, l->order + begin, l->end[l->next.batch] - begin, &it->batch, it->why, sizeof it->why);
+    it->code = l->data.make(l->data.user, l->order + begin, l->end[l->next.batch] - begin, &it->batch, it->why,
+                            sizeof it->why);
     if (it->code != TP_OK || it->batch == NULL) {
         it->batch = NULL;
         it->code = it->code != TP_OK ? it->code : TP_ENOMEM;
         if (it->why[0] == '\0')
-            (void)snprintf(it->why, sizeof it->why, "loader: %s", it->code == TP_ENOMEM ? "out of memory" : "no batch was made");
+            (void)snprintf(it->why, sizeof it->why, "loader: %s",
+                           it->code == TP_ENOMEM ? "out of memory" : "no batch was made");
         return;
     }
     l->next.batch++;
@@ -118,8 +119,7 @@ static void *run(void *user)
     return NULL;
 }
 
-/* ---- starting and stopping
-   ------------------------------------------------------------------------------------------------ */
+/* ---- starting and stopping --------------------------------------------------------------------------------------- */
 
 /* A machine that gives no thread gets its batches all the same, made when they are asked for. */
 static void start(tp_loader *l)
@@ -159,7 +159,8 @@ static bool check(tp_ctx *ctx, const tp_dataset *data, const tp_loader_opts *o)
     if (data->length < 1 || data->length > (int64_t)1 << 40)
         return tp_fail(ctx, TP_EARG, "loader: %lld samples, expected 1 to 2^40", (long long)data->length) != NULL;
     if (o->batch < 1 || o->epochs < 0 || o->prefetch > RING_MAX)
-        return tp_fail(ctx, TP_EARG, "loader: batch %lld, epochs %lld, prefetch %d; expected at least 1, at least 0, at most %d",
+        return tp_fail(ctx, TP_EARG,
+                       "loader: batch %lld, epochs %lld, prefetch %d; expected at least 1, at least 0, at most %d",
                        (long long)o->batch, (long long)o->epochs, o->prefetch, RING_MAX) != NULL;
     if (o->drop_last && data->cut == NULL && data->length < o->batch)
         return tp_fail(ctx, TP_EARG, "loader: %lld samples make no whole batch of %lld, and drop_last drops the rest",
@@ -209,8 +210,7 @@ void tp_loader_free(tp_loader *l)
     tpi_free(l);
 }
 
-/* ---- the consumer
-   --------------------------------------------------------------------------------------------------------- */
+/* ---- the consumer ------------------------------------------------------------------------------------------------ */
 
 static item take(tp_loader *l)
 {
@@ -259,7 +259,8 @@ void tp_loader_seek(tp_ctx *ctx, tp_loader *l, tp_loader_place place)
     if (!tp_ok(ctx) || l == NULL)
         return;
     if (place.epoch < 0 || place.batch < 0) {
-        tp_fail(ctx, TP_EARG, "loader: epoch %lld, batch %lld is no place", (long long)place.epoch, (long long)place.batch);
+        tp_fail(ctx, TP_EARG, "loader: epoch %lld, batch %lld is no place", (long long)place.epoch,
+                (long long)place.batch);
         return;
     }
     l->place = place;

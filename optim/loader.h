@@ -24,7 +24,7 @@ typedef struct tp_dataset {
      * on.  TP_OK, or a code and what is wrong in why[0..size). */
     tp_code (*make)(void *user, const int64_t *index, int64_t n, void **batch, char *why, size_t size);
     /* Frees a batch that nobody took. */
-    void    (*drop)(void *batch);
+    void (*drop)(void *batch);
     /*
      * May be NULL: every `batch` samples make a batch then, and what is left at the end a smaller one.  Else it cuts
      * an epoch's order[0..length) into batches of its own: it may rearrange order (entries go to make as they are
@@ -37,14 +37,16 @@ typedef struct tp_dataset {
 typedef struct tp_loader_opts {
     int64_t  batch; /* samples a batch: 8 */
     uint64_t seed;
-    int64_t  epochs;   /* 0: without end */
-    int      prefetch; /* batches made ahead: 2, at most 64; negative: none, each is made when it is asked for */
+    int64_t  epochs;     /* 0: without end */
+    int      prefetch;   /* batches made ahead: 2, at most 64; negative: none, each is made when it is asked for */
     bool     no_shuffle; /* each epoch in the order 0, 1, 2, ... */
     bool     drop_last;  /* leaves out a last batch that is smaller than the others; with cut it has no effect */
 } tp_loader_opts;
 
 /* A place in the data: batch `batch` of epoch `epoch`, both from 0. */
-typedef struct tp_loader_place { int64_t epoch, batch; } tp_loader_place;
+typedef struct tp_loader_place {
+    int64_t epoch, batch;
+} tp_loader_place;
 
 typedef struct tp_loader tp_loader;
 
@@ -61,7 +63,7 @@ typedef struct tp_loader tp_loader;
  */
 TP_API tp_loader *tp_loader_new(tp_ctx *ctx, const tp_dataset *data, const tp_loader_opts *opts);
 /* Ends the thread, at any time, waiting for the batch that it is making; drops the batches that were made ahead. */
-TP_API void       tp_loader_free(tp_loader *loader);
+TP_API void tp_loader_free(tp_loader *loader);
 
 /*
  * tp_loader_next: the next batch, the caller's
@@ -70,16 +72,15 @@ TP_API void       tp_loader_free(tp_loader *loader);
  *   fails   with what make said; the place stays, so after tp_error_clear the next call tries the same batch again.
  *           TP_EARG when the place that was set is none of this data
  */
-TP_API void      *tp_loader_next(tp_ctx *ctx, tp_loader *loader);
-/* Where the next call of tp_loader_next goes on: behind the batch that was taken last, however many were made ahead.
-   */
+TP_API void *tp_loader_next(tp_ctx *ctx, tp_loader *loader);
+/* Where tp_loader_next goes on: behind the batch that was taken last, however many were made ahead. */
 TP_API tp_loader_place tp_loader_tell(const tp_loader *loader);
 /* Goes on at the beginning; works on a failed context too. */
-TP_API void       tp_loader_rewind(tp_loader *loader);
+TP_API void tp_loader_rewind(tp_loader *loader);
 /* Goes on at place.  Fails with TP_EARG for a negative one. */
-TP_API void       tp_loader_seek(tp_ctx *ctx, tp_loader *loader, tp_loader_place place);
+TP_API void tp_loader_seek(tp_ctx *ctx, tp_loader *loader, tp_loader_place place);
 /* Batches of an epoch, from 0; -1 after a failure. */
-TP_API int64_t    tp_loader_batches(tp_ctx *ctx, const tp_loader *loader, int64_t epoch);
+TP_API int64_t tp_loader_batches(tp_ctx *ctx, const tp_loader *loader, int64_t epoch);
 
 #ifdef __cplusplus
 }

@@ -13,7 +13,7 @@ typedef struct {
     bool    more;
 } unused_keys;
 
-/* ---- keys that are not used ------------------------------------------------------------------------------------------------- */
+/* ---- keys that are not used -------------------------------------------------------------------------------------- */
 
 static bool count_key(tp_ctx *ctx, unused_keys *u, const char *key)
 {
@@ -50,21 +50,25 @@ static bool count_unused(tp_ctx *ctx, unused_keys *u, const tpi_json *line, cons
     return true;
 }
 
-/* One note for all; names from a file may hold anything, so they are cut short. */
+/* One note for all; names from a file may be long, and hold what a terminal obeys. */
 static void tell_unused(tp_ctx *ctx, unused_keys *u, const char *path)
 {
     char   text[1024] = "";
     size_t at = 0;
 
     for (int i = 0; i < u->n && at < sizeof text - 100; i++)
-        at += (size_t)snprintf(text + at, sizeof text - at, "%s%.40s (%lld lines)", i ? ", " : "", u->name[i], (long long)u->lines[i]);
-    if (u->n > 0)
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s%.40s (%lld lines)", i ? ", " : "", u->name[i],
+                               (long long)u->lines[i]);
+    for (char *p = text; *p != '\0'; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            *p = '?';
+    if (u->n > 0 && tp_ok(ctx)) /* bad input is told in one line */
         tp_message(ctx, TP_NOTE, "%s: keys that are not used: %s%s", path, text, u->more ? ", and more" : "");
     for (int i = 0; i < u->n; i++)
         tpi_free(u->name[i]);
 }
 
-/* ---- samples ---------------------------------------------------------------------------------------------------------------- */
+/* ---- samples ----------------------------------------------------------------------------------------------------- */
 
 static int32_t count_targets(const bool *trained, int64_t n)
 {
@@ -75,28 +79,37 @@ static int32_t count_targets(const bool *trained, int64_t n)
     return k;
 }
 
-/* Takes the sample at ids[at ..) in, shortens it or leaves it out. */
-static bool take_sample(tp_ctx *ctx, tp_data *d, const char *where, int64_t line, int64_t at)
+/* Tokens of the sample at ids[at ..) up to the last that is trained on: what stands behind it would be computed for
+ * nothing. */
+static int64_t useful(const tp_data *d, int64_t at)
 {
-    int64_t n = d->ids.n - at, most = d->opts.max_len;
-    int32_t targets = n <= INT32_MAX ? count_targets(d->trained + at, n) : -1;
+    int64_t n = d->ids.n - at;
 
-    if (targets <= 0)
-        return tp_fail(ctx, TP_EFORMAT, "%s: the sample has no token to be trained on", where) != NULL;
-    if (n > most && d->opts.overflow == TP_OVERFLOW_ERROR)
-        return tp_fail(ctx, TP_EARG, "%s: the sample has %lld tokens, expected at most %lld", where, (long long)n, (long long)most) != NULL;
+    while (n > 0 && !d->trained[at + n - 1])
+        n--;
+    return n <= INT32_MAX ? n : 0;
+}
+
+/* Takes the sample at ids[at ..) in, shortens it or leaves it out. */
+static bool take_sample(tp_ctx *ctx, tp_data *d, int64_t line, int64_t at)
+{
+    int64_t n = useful(d, at), most = d->opts.max_len;
+    int32_t targets = count_targets(d->trained + at, n);
+
+    if (targets == 0)
+        return tp_fail(ctx, TP_EFORMAT, "the sample has no token to be trained on") != NULL;
     d->count.longest = n > d->count.longest ? n : d->count.longest;
-    if (n > most && d->opts.overflow == TP_OVERFLOW_CUT) {
-        targets = count_targets(d->trained + at, most);
+    if (n > most && d->opts.overflow == TP_OVERFLOW_ERROR)
+        return tp_fail(ctx, TP_EARG, "the sample has %lld tokens, expected at most %lld", (long long)n,
+                       (long long)most) != NULL;
+    if (n > most) {
+        n = d->opts.overflow == TP_OVERFLOW_CUT ? most : 0;
+        targets = count_targets(d->trained + at, n);
         d->count.cut += targets > 0;
+        d->count.dropped += targets == 0;
     }
-    if (n > most && (d->opts.overflow == TP_OVERFLOW_DROP || targets == 0)) {
-        d->count.dropped++;
-        n = 0;
-    }
-    n = n < most ? n : most;
-    d->ids.n = d->n_trained = at + n;
-    if (n == 0)
+    d->ids.n = d->n_trained = at + (targets > 0 ? n : 0);
+    if (targets == 0)
         return true;
     if (!tpi_grow(ctx, &d->sample, &d->cap, d->n + 1, sizeof *d->sample))
         return false;
@@ -109,54 +122,74 @@ static bool take_sample(tp_ctx *ctx, tp_data *d, const char *where, int64_t line
 
 static bool read_lines(tp_ctx *ctx, tp_data *d, tpi_jsonl *in, unused_keys *u)
 {
-    char      where[WHERE];
     tpi_json *line;
     bool      ok = true;
 
     while (ok && (line = tpi_jsonl_next(ctx, in)) != NULL) {
         const char *const *used = NULL;
+        const char        *before;
+        char               where[WHERE];
         int64_t            at = d->ids.n;
 
         (void)snprintf(where, sizeof where, "%s:%lld:1", in->path, (long long)in->line);
-        ok = tpi_encode(ctx, d, where, line, &used) && count_unused(ctx, u, line, used) && take_sample(ctx, d, where, in->line, at);
+        before = tpi_set_path(ctx, where); /* in front of every message, whoever fails */
+        ok = tpi_encode(ctx, d, line, &used) && take_sample(ctx, d, in->line, at) && count_unused(ctx, u, line, used);
+        tpi_set_path(ctx, before);
         tpi_json_free(line);
     }
     d->count.blank = in->blank;
     return tp_ok(ctx);
 }
 
+/* False, and why, when nothing is left to train on. */
+static bool check_samples(tp_ctx *ctx, const tp_data *d, const char *path)
+{
+    if (d->n > 0)
+        return true;
+    if (d->count.dropped == 0)
+        return tp_fail(ctx, TP_EARG, "%s: there is no line with a sample in it", path) != NULL;
+    return tp_fail(ctx, TP_EARG, "%s: no sample is left: all %lld have more than %lld tokens", path,
+                   (long long)d->count.dropped, (long long)d->opts.max_len) != NULL;
+}
+
 static bool read_file(tp_ctx *ctx, tp_data *d, const char *path)
 {
-    tpi_jsonl   in;
-    unused_keys u = { .n = 0 };
-    bool        ok = tpi_jsonl_open(ctx, &in, path) && read_lines(ctx, d, &in, &u);
+    tpi_jsonl     in;
+    unused_keys   u = { .n = 0 };
+    tp_data_count c;
+    bool          ok = tpi_jsonl_open(ctx, &in, path) && read_lines(ctx, d, &in, &u) && check_samples(ctx, d, path);
 
     tpi_jsonl_close(&in);
     tell_unused(ctx, &u, path);
-    if (ok && d->n == 0 && d->count.dropped == 0)
-        return tp_fail(ctx, TP_EARG, "%s: there is no line with a sample in it", path) != NULL;
-    if (ok && d->n == 0)
-        return tp_fail(ctx, TP_EARG, "%s: no sample is left: all %lld have more than %lld tokens", path, (long long)d->count.dropped,
-                       (long long)d->opts.max_len) != NULL;
-    if (ok && d->count.dropped + d->count.cut > 0)
-        tp_message(ctx, TP_WARNING, "%s: of %lld samples %lld were left out and %lld cut: they have more than %lld tokens", path,
-                   (long long)(d->count.samples + d->count.dropped), (long long)d->count.dropped, (long long)d->count.cut,
+    c = d->count;
+    if (ok && c.dropped + c.cut > 0)
+        tp_message(ctx, TP_WARNING,
+                   "%s: of %lld samples %lld were left out and %lld cut: they have more than %lld tokens", path,
+                   (long long)(c.samples + c.dropped), (long long)c.dropped, (long long)c.cut,
                    (long long)d->opts.max_len);
     return ok;
 }
 
-/* ---- opening ---------------------------------------------------------------------------------------------------------------- */
+/* ---- opening ----------------------------------------------------------------------------------------------------- */
 
 static tp_loader_opts loader_opts(const tp_data_opts *o)
 {
-    return (tp_loader_opts){ .batch = o->batch, .seed = o->seed, .epochs = o->epochs, .prefetch = o->prefetch,
-                             .no_shuffle = o->no_shuffle };
+    return (tp_loader_opts){
+        .batch = o->batch, .seed = o->seed, .epochs = o->epochs, .prefetch = o->prefetch, .no_shuffle = o->no_shuffle
+    };
 }
 
 static tp_dataset dataset(tp_data *d)
 {
-    return (tp_dataset){ .length = (int64_t)d->n, .user = d, .make = tpi_batch_make, .drop = tpi_batch_drop,
-                         .cut = d->opts.pack ? tpi_cut_packed : d->opts.group_by_length ? tpi_cut_grouped : NULL };
+    tp_dataset set = { .length = (int64_t)d->n, .user = d, .make = tpi_batch_make, .drop = tpi_batch_drop };
+
+    if (d->opts.pack)
+        set.cut = tpi_cut_packed;
+    else if (d->opts.share_rows)
+        set.cut = tpi_cut_shared;
+    else if (d->opts.group_by_length)
+        set.cut = tpi_cut_grouped;
+    return set;
 }
 
 /* Batches and places of the first epoch. */
@@ -164,18 +197,19 @@ static bool look_ahead(tp_ctx *ctx, tp_data *d)
 {
     tp_dataset     set = dataset(d);
     tp_loader_opts o = loader_opts(&d->opts);
-    int64_t       *order = tpi_alloc(ctx, 2 * d->n, sizeof *order), *end = order + d->n, rows, width, begin = 0;
+    int64_t       *order = tpi_alloc(ctx, 2 * d->n, sizeof *order), *end, rows, width, begin = 0;
 
-    d->count.batches = order ? tpi_order(&set, &o, 0, order, end) : -1;
-    if (order != NULL && d->count.batches < 0)
-        tp_fail(ctx, TP_ENOMEM, "data: out of memory for the order of %zu samples", d->n);
+    if (order == NULL)
+        return false;
+    end = order + d->n;
+    d->count.batches = tpi_order(&set, &o, 0, order, end);
     for (int64_t b = 0; b < d->count.batches; b++) {
         tpi_batch_shape(d, order + begin, end[b] - begin, &rows, &width);
         d->count.places += rows * width;
         begin = end[b];
     }
     tpi_free(order);
-    return d->count.batches >= 0;
+    return d->count.batches >= 0 || tp_fail(ctx, TP_ENOMEM, "data: out of memory for the order of samples") != NULL;
 }
 
 static bool check(tp_ctx *ctx, const tp_tokenizer *tok, const tp_data_opts *o)
@@ -185,7 +219,8 @@ static bool check(tp_ctx *ctx, const tp_tokenizer *tok, const tp_data_opts *o)
     if (o->batch < 1 || o->batch > BATCH_MOST)
         return tp_fail(ctx, TP_EARG, "data: batch is %lld, expected 1 to %d", (long long)o->batch, BATCH_MOST) != NULL;
     if (o->max_len < 2 || o->max_len > MAX_LEN_MOST)
-        return tp_fail(ctx, TP_EARG, "data: max_len is %lld, expected 2 to %d", (long long)o->max_len, MAX_LEN_MOST) != NULL;
+        return tp_fail(ctx, TP_EARG, "data: max_len is %lld, expected 2 to %d", (long long)o->max_len, MAX_LEN_MOST) !=
+               NULL;
     if (o->pack && o->group_by_length)
         return tp_fail(ctx, TP_EARG, "data: pack and group_by_length exclude each other") != NULL;
     return true;
@@ -209,6 +244,7 @@ tp_data *tp_data_open(tp_ctx *ctx, const char *path, const tp_tokenizer *tok, co
         return NULL;
     d->tok = tok;
     d->opts = o;
+    d->shared = o.pack || o.share_rows;
     lo = loader_opts(&o);
     if (tpi_encode_begin(ctx, d) && read_file(ctx, d, path) && look_ahead(ctx, d)) {
         set = dataset(d);
@@ -225,13 +261,14 @@ void tp_data_free(tp_data *d)
     if (d == NULL)
         return;
     tp_loader_free(d->loader);
+    tp_template_free(d->template);
     tp_ids_free(&d->ids);
     tpi_free(d->trained);
     tpi_free(d->sample);
     tpi_free(d);
 }
 
-/* ---- using ------------------------------------------------------------------------------------------------------------------ */
+/* ---- using ------------------------------------------------------------------------------------------------------- */
 
 tp_lm_batch tp_data_next(tp_ctx *ctx, tp_data *d)
 {

@@ -4,6 +4,7 @@
 
 #include "models/text/data.h"
 #include "models/text/jsonl.h"
+#include "models/text/template.h"
 #include "optim/order.h"
 
 /* Where a sample lies in the flat arrays. */
@@ -14,27 +15,33 @@ typedef struct tpi_sample {
 
 struct tp_data {
     const tp_tokenizer *tok;
-    tp_data_opts        opts;
-    tp_ids              ids; /* of all samples */
-    bool               *trained; /* whether ids.id[i] is trained on */
-    size_t              cap_trained;
-    int64_t             n_trained; /* marked so far: ids.n when a sample is complete */
-    tpi_sample         *sample;
-    size_t              n, cap;
-    tp_data_count       count;
-    tp_loader          *loader;
+    tp_template *template;
+    tp_data_opts  opts;
+    tp_ids        ids;     /* of all samples */
+    bool         *trained; /* whether ids.id[i] is trained on */
+    size_t        cap_trained;
+    int64_t       n_trained; /* marked so far: ids.n when a sample is complete */
+    tpi_sample   *sample;
+    size_t        n, cap;
+    bool          shared; /* rows hold several samples */
+    tp_data_count count;
+    tp_loader    *loader;
 };
 
 /*
- * encode.c: appends the sample of a line to d->ids and d->trained.  *used: the keys that its kind knows, ended by NULL; where: the file
- * and the line, for messages.  tpi_encode_begin checks first that the tokenizer and the template of d go together.
+ * encode.c: appends the sample of a line to d->ids and d->trained.  *used: the keys that its kind knows, ended by NULL.
+ * Messages say what is wrong: where, the caller puts in front.  tpi_encode_begin makes d->template first.
  */
-bool    tpi_encode_begin(tp_ctx *ctx, tp_data *d);
-bool    tpi_encode(tp_ctx *ctx, tp_data *d, const char *where, const tpi_json *line, const char *const **used);
+bool tpi_encode_begin(tp_ctx *ctx, tp_data *d);
+bool tpi_encode(tp_ctx *ctx, tp_data *d, const tpi_json *line, const char *const **used);
 
-/* pack.c: tp_dataset.cut for either option; user is the tp_data.  A sample that begins a packed row is ~i. */
+enum { TPI_WIDTH_STEP = 16 }; /* of the width of a batch, where max_len allows */
+
+/* pack.c: tp_dataset.cut for the options; user is the tp_data.  Where samples share rows, one that begins a row is ~i.
+ */
 int64_t tpi_cut_packed(void *user, uint64_t key, int64_t batch, int64_t *order, int64_t *end);
 int64_t tpi_cut_grouped(void *user, uint64_t key, int64_t batch, int64_t *order, int64_t *end);
+int64_t tpi_cut_shared(void *user, uint64_t key, int64_t batch, int64_t *order, int64_t *end);
 
 /* A batch as plain memory. */
 typedef struct tpi_batch {
@@ -48,6 +55,6 @@ typedef struct tpi_batch {
 tp_code tpi_batch_make(void *user, const int64_t *index, int64_t n, void **batch, char *why, size_t size);
 void    tpi_batch_drop(void *batch);
 /* Rows and width of the batch that would be made. */
-void    tpi_batch_shape(const tp_data *d, const int64_t *index, int64_t n, int64_t *rows, int64_t *width);
+void tpi_batch_shape(const tp_data *d, const int64_t *index, int64_t n, int64_t *rows, int64_t *width);
 
 #endif

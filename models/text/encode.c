@@ -3,19 +3,23 @@
 
 #include <string.h>
 
-/* ---- ids and marks ---------------------------------------------------------------------------------------------------------- */
+enum { PAIR = 3 };
 
-/* Marks what has been appended to the ids since the last call. */
-static bool mark(tp_ctx *ctx, tp_data *d, bool trained)
+/* ---- ids and marks ----------------------------------------------------------------------------------------------- */
+
+/* Marks what has been appended to the ids since the last call: all trained on, or as how (0 or 1 each) says. */
+static bool mark(tp_ctx *ctx, tp_data *d, const tp_ids *how)
 {
+    int64_t from = d->n_trained;
+
     if (!tpi_grow(ctx, &d->trained, &d->cap_trained, (size_t)d->ids.n + 1, sizeof *d->trained))
         return false;
-    while (d->n_trained < d->ids.n)
-        d->trained[d->n_trained++] = trained;
+    for (; d->n_trained < d->ids.n; d->n_trained++)
+        d->trained[d->n_trained] = how == NULL || (d->n_trained - from < how->n && how->id[d->n_trained - from] != 0);
     return true;
 }
 
-static bool add_id(tp_ctx *ctx, tp_data *d, int32_t id, bool trained)
+static bool add_id(tp_ctx *ctx, tp_data *d, int32_t id)
 {
     size_t cap = (size_t)d->ids.cap;
     bool   ok = tpi_grow(ctx, &d->ids.id, &cap, (size_t)d->ids.n + 1, sizeof *d->ids.id);
@@ -23,103 +27,120 @@ static bool add_id(tp_ctx *ctx, tp_data *d, int32_t id, bool trained)
     d->ids.cap = (int64_t)cap;
     if (ok)
         d->ids.id[d->ids.n++] = id;
-    return ok && mark(ctx, d, trained);
+    return ok;
 }
 
-static bool add_text(tp_ctx *ctx, tp_data *d, const char *text, size_t n, bool trained)
+static bool add_turns(tp_ctx *ctx, tp_data *d, const tp_turn *turn, size_t n)
 {
-    return tp_tokenize(ctx, d->tok, text, n, 0, &d->ids) && mark(ctx, d, trained);
+    tp_ids how = { 0 };
+    bool   ok = tp_template_encode(ctx, d->template, turn, n, false, &d->ids, &how) && mark(ctx, d, &how);
+
+    tp_ids_free(&how);
+    return ok;
 }
 
-static bool add_bos(tp_ctx *ctx, tp_data *d)
-{
-    return !tp_tokenizer_adds_bos(d->tok) || add_id(ctx, d, tp_tokenizer_bos(d->tok), false);
-}
-
-static bool add_eos(tp_ctx *ctx, tp_data *d)
-{
-    return add_id(ctx, d, tp_tokenizer_eos(d->tok), true);
-}
-
-/* ---- members of a line ------------------------------------------------------------------------------------------------------ */
-
-typedef struct {
-    const char *s;
-    size_t      n;
-} member;
+/* ---- members of a line ------------------------------------------------------------------------------------------- */
 
 static bool has(const tpi_json *line, const char *key)
 {
     return tpi_json_get(line, key) != NULL;
 }
 
-static bool get_text(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, member *m)
+/* A turn with the text at key. */
+static bool get_turn(tp_ctx *ctx, const tpi_json *object, const char *key, const char *role, tp_turn *turn)
 {
     const tpi_json *j = tpi_json_get(object, key);
 
-    m->s = tpi_json_string(j, &m->n);
-    if (m->s != NULL)
+    turn->role = role;
+    turn->text = tpi_json_string(j, &turn->n);
+    if (turn->text != NULL)
         return true;
-    return tp_fail(ctx, TP_EFORMAT, "%s: %s is %s, expected a text", where, key, j ? tpi_json_kind_name(tpi_json_is(j)) : "missing") !=
-           NULL;
+    return tp_fail(ctx, TP_EFORMAT, "%s is %s, expected a text", key,
+                   j ? tpi_json_kind_name(tpi_json_is(j)) : "missing") != NULL;
 }
 
-/* ---- the kinds of lines ----------------------------------------------------------------------------------------------------- */
+/* ---- the kinds of lines ------------------------------------------------------------------------------------------ */
 
-static bool encode_text(tp_ctx *ctx, tp_data *d, const char *where, const tpi_json *line)
+static bool encode_text(tp_ctx *ctx, tp_data *d, const tpi_json *line)
 {
-    member text;
+    int32_t eos = tp_tokenizer_eos(d->tok);
+    tp_turn t;
 
-    return get_text(ctx, where, line, "text", &text) && add_bos(ctx, d) && add_text(ctx, d, text.s, text.n, true) && add_eos(ctx, d);
+    if (eos < 0)
+        return tp_fail(ctx, TP_EARG, "the tokenizer has no eos token to end a text with") != NULL;
+    return get_turn(ctx, line, "text", "", &t) &&
+           (!tp_tokenizer_adds_bos(d->tok) || add_id(ctx, d, tp_tokenizer_bos(d->tok))) &&
+           tp_tokenize(ctx, d->tok, t.text, t.n, 0, &d->ids) && add_id(ctx, d, eos) && mark(ctx, d, NULL);
 }
 
-/* A question and its answer, with or without a template. */
-static bool add_pair(tp_ctx *ctx, tp_data *d, const char *where, member prompt, member answer)
+static bool encode_pair(tp_ctx *ctx, tp_data *d, const tpi_json *line)
 {
-    (void)where;
-    return add_bos(ctx, d) && add_text(ctx, d, prompt.s, prompt.n, false) && add_text(ctx, d, answer.s, answer.n, true) &&
-           add_eos(ctx, d);
+    tp_turn t[2];
+
+    return get_turn(ctx, line, "prompt", "user", &t[0]) && get_turn(ctx, line, "completion", "assistant", &t[1]) &&
+           add_turns(ctx, d, t, 2);
 }
 
-static bool encode_pair(tp_ctx *ctx, tp_data *d, const char *where, const tpi_json *line)
+static bool encode_instruction(tp_ctx *ctx, tp_data *d, const tpi_json *line)
 {
-    member prompt, answer;
+    tp_turn t[PAIR];
+    size_t  n = 1;
 
-    return get_text(ctx, where, line, "prompt", &prompt) && get_text(ctx, where, line, "completion", &answer) &&
-           add_pair(ctx, d, where, prompt, answer);
+    if (!get_turn(ctx, line, "instruction", "user", &t[0]) ||
+        (has(line, "input") && !get_turn(ctx, line, "input", "input", &t[n])))
+        return false;
+    n += has(line, "input") && t[n].n > 0;
+    return get_turn(ctx, line, "output", "assistant", &t[n]) && add_turns(ctx, d, t, n + 1);
 }
 
-static bool encode_instruction(tp_ctx *ctx, tp_data *d, const char *where, const tpi_json *line)
+static bool encode_messages(tp_ctx *ctx, tp_data *d, const tpi_json *line)
 {
-    member prompt, answer;
+    const tpi_json *list = tpi_json_get(line, "messages");
+    size_t          n = tpi_json_size(list);
+    tp_turn        *t, role;
+    bool            ok;
 
-    return get_text(ctx, where, line, "instruction", &prompt) && get_text(ctx, where, line, "output", &answer) &&
-           add_pair(ctx, d, where, prompt, answer);
+    if (tpi_json_is(list) != TPI_JSON_ARRAY || n == 0)
+        return tp_fail(ctx, TP_EFORMAT, "messages is %s, expected an array of messages",
+                       tpi_json_is(list) == TPI_JSON_ARRAY ? "empty" : tpi_json_kind_name(tpi_json_is(list))) != NULL;
+    t = tpi_alloc(ctx, n, sizeof *t);
+    ok = t != NULL;
+
+    for (size_t i = 0; ok && i < n; i++) {
+        const tpi_json *m = tpi_json_at(list, i);
+
+        ok = tpi_json_is(m) == TPI_JSON_OBJECT || tp_fail(ctx, TP_EFORMAT, "message %zu is no object", i + 1) != NULL;
+        ok = ok && get_turn(ctx, m, "role", "", &role) && get_turn(ctx, m, "content", role.text, &t[i]);
+    }
+    ok = ok && add_turns(ctx, d, t, n);
+    tpi_free(t);
+    return ok;
 }
 
 static const struct {
     const char *needed[2];
     const char *known[4];
-    bool (*encode)(tp_ctx *ctx, tp_data *d, const char *where, const tpi_json *line);
+    bool (*encode)(tp_ctx *ctx, tp_data *d, const tpi_json *line);
 } kinds[] = {
+    { { "messages", "messages" }, { "messages" }, encode_messages },
     { { "prompt", "completion" }, { "prompt", "completion" }, encode_pair },
     { { "instruction", "output" }, { "instruction", "input", "output" }, encode_instruction },
     { { "text", "text" }, { "text" }, encode_text },
 };
 
-bool tpi_encode(tp_ctx *ctx, tp_data *d, const char *where, const tpi_json *line, const char *const **used)
+bool tpi_encode(tp_ctx *ctx, tp_data *d, const tpi_json *line, const char *const **used)
 {
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (has(line, kinds[i].needed[0]) && has(line, kinds[i].needed[1])) {
             *used = kinds[i].known;
-            return kinds[i].encode(ctx, d, where, line);
+            return kinds[i].encode(ctx, d, line);
         }
-    return tp_fail(ctx, TP_EFORMAT, "%s: expected messages, prompt and completion, instruction and output, or text", where) != NULL;
+    return tp_fail(ctx, TP_EFORMAT, "expected messages, prompt and completion, instruction and output, or text") !=
+           NULL;
 }
 
 bool tpi_encode_begin(tp_ctx *ctx, tp_data *d)
 {
-    if (tp_tokenizer_eos(d->tok) < 0)
-        return tp_fail(ctx, TP_EARG, "data: the tokenizer has no eos token to end an answer with") != NULL;
-    return true;
+    d->template = tp_template_new(ctx, d->tok, d->opts.template_name);
+    return d->template != NULL;
 }

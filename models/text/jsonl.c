@@ -71,7 +71,8 @@ static const char *next_line(tp_ctx *ctx, tpi_jsonl *j, size_t *n)
         return NULL;
     j->line++;
     if (seen > TPI_LINE_MAX)
-        return tp_fail(ctx, TP_EFORMAT, "%s:%lld:1: the line has more than %d MiB", j->path, (long long)j->line, TPI_LINE_MAX >> 20);
+        return tp_fail(ctx, TP_EFORMAT, "%s:%lld:1: the line has more than %d MiB", j->path, (long long)j->line,
+                       TPI_LINE_MAX >> 20);
     s = j->buf + j->begin;
     j->begin += seen + (stop != NULL);
     *n = seen;
@@ -102,7 +103,7 @@ static void make_printable(char *s)
 tpi_json *tpi_jsonl_next(tp_ctx *ctx, tpi_jsonl *j)
 {
     const char    *s;
-    size_t n = 0;
+    size_t         n = 0;
     tpi_json      *tree;
     tpi_json_error e;
 

@@ -26,8 +26,8 @@ bool tpi_bytes_read(tp_file *f, const tpi_bytes *b, int64_t at, void *p, size_t 
 bool tpi_bytes_hashed(tp_file *f, tpi_bytes *b, const char *name, uint64_t h)
 {
     if (b->promised && b->hash != h)
-        return tpi_file_bad(f, "\"%s\" is damaged: its bytes have the hash %016llx, the file was closed with %016llx", name,
-                            (unsigned long long)h, (unsigned long long)b->hash);
+        return tpi_file_bad(f, "\"%s\" is damaged: its bytes have the hash %016llx, the file was closed with %016llx",
+                            name, (unsigned long long)h, (unsigned long long)b->hash);
     b->hash = h;
     b->hashed = true;
     return true;
@@ -80,7 +80,7 @@ static bool read_same(tp_file *f, tpi_entry *e, char *dst)
             return false;
         tpi_hash_add(&h, dst + at, n);
     }
-    return tpi_bytes_hashed(f, &e->bytes, e->key, tpi_hash_end64(&h));
+    return tpi_bytes_hashed(f, &e->bytes, e->seen.key, tpi_hash_end64(&h));
 }
 
 /* n values at raw to dtype `to` at dst; mid has room for them in f32. */
@@ -111,7 +111,7 @@ static bool read_pieces(tp_file *f, tpi_entry *e, tp_dtype to, char *dst, char *
         tpi_hash_add(&h, raw, bytes);
         convert(e->type, raw, mid, to, dst + (size_t)i * tp_dtype_size(to), n);
     }
-    return tpi_bytes_hashed(f, &e->bytes, e->key, tpi_hash_end64(&h));
+    return tpi_bytes_hashed(f, &e->bytes, e->seen.key, tpi_hash_end64(&h));
 }
 
 static bool read_converted(tp_file *f, tpi_entry *e, tp_dtype to, char *dst)
@@ -132,7 +132,8 @@ static bool check_bools(tp_file *f, const tpi_entry *e, const uint8_t *p)
 
     for (i = 0; i < e->numel; i++)
         if (p[i] > 1)
-            return tpi_file_bad(f, "tensor \"%s\": value %lld of type BOOL is %d, neither 0 nor 1", e->key, (long long)i, p[i]);
+            return tpi_file_bad(f, "tensor \"%s\": value %lld of type BOOL is %d, neither 0 nor 1", e->seen.key,
+                                (long long)i, p[i]);
     return true;
 }
 
@@ -153,7 +154,8 @@ static bool read_values(tp_file *f, tpi_entry *e, tp_dtype to, char *dst)
 static tp_dtype result_dtype(tp_ctx *ctx, const tp_file *f, const tpi_entry *e, tp_dtype want)
 {
     if (!e->type->dequant && e->type->dtype == TP_DTYPES) {
-        tp_fail(ctx, TP_EDTYPE, "%.200s: tensor \"%s\" is stored as %s, which no dtype holds", f->path, e->key, e->type->name);
+        tp_fail(ctx, TP_EDTYPE, "%.200s: tensor \"%s\" is stored as %s, which no dtype holds", f->path, e->seen.key,
+                e->type->name);
         return TP_DTYPES;
     }
     if (want != TP_DTYPES)
@@ -198,7 +200,7 @@ bool tp_file_verify(tp_ctx *ctx, tp_file *f)
         return false;
     }
     for (i = 0; i < f->entries; i++) {
-        if (!tpi_bytes_hash(f, &f->entry[i].bytes, f->entry[i].key, true))
+        if (!tpi_bytes_hash(f, &f->entry[i].bytes, f->entry[i].seen.key, true))
             return false;
         rest(f, f->entry[i].bytes.part);
     }
@@ -276,10 +278,11 @@ const char *tp_file_identity(tp_ctx *ctx, tp_file *f)
     for (i = 0; i < f->entries; i++) {
         tpi_entry *e = &f->entry[f->by_key[i].i];
 
-        if (!tpi_bytes_hash(f, &e->bytes, e->key, false))
+        if (!tpi_bytes_hash(f, &e->bytes, e->seen.key, false))
             return NULL;
         rest(f, e->bytes.part);
-        tpi_identity_add(&h, &(tpi_identity_item){ e->key, e->type->name, e->seen.ndim, e->seen.dim, e->bytes.hash });
+        tpi_identity_add(&h,
+                         &(tpi_identity_item){ e->seen.key, e->type->name, e->seen.ndim, e->seen.dim, e->bytes.hash });
     }
     tpi_identity_text(tpi_hash_end128(&h), f->identity);
     return f->identity;

@@ -6,7 +6,8 @@
 #include <pthread.h>
 #include <string.h>
 
-static const char *const type_names[TPI_H5_TYPES] = { "F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL" };
+static const char *const type_names[TPI_H5_TYPES] = { "F64", "F32", "F16", "BF16", "I64", "I32", "I16",
+                                                      "I8",  "U64", "U32", "U16",  "U8",  "BOOL" };
 
 /* ---- the lock, and HDF5's messages ----------------------------------------------------------------------------------- */
 
@@ -47,8 +48,7 @@ bool tpi_h5_bad(tp_ctx *ctx, tp_code code, const char *shown, const char *what)
     for (p = why; *p; p++)
         if ((unsigned char)*p < 0x20)
             *p = ' ';
-    tp_fail(ctx, code, "%.500s: cannot %s: HDF5 says: %s%s", shown, what, why,
-            strstr(why, "lock file") ? " (on a network file system without locks, set HDF5_USE_FILE_LOCKING=FALSE)" : "");
+    tp_fail(ctx, code, "%.500s: cannot %s: HDF5 says: %s", shown, what, why);
     return false;
 }
 
@@ -92,13 +92,27 @@ void tpi_h5_close_types(hid_t type[TPI_H5_TYPES])
 /* In the order of type_names. */
 bool tpi_h5_open_types(hid_t type[TPI_H5_TYPES])
 {
-    const hid_t plain[TPI_H5_TYPES] = { H5T_IEEE_F64LE, H5T_IEEE_F32LE, 0,              0,              H5T_STD_I64LE, H5T_STD_I32LE, H5T_STD_I16LE,
-                                 H5T_STD_I8LE,   H5T_STD_U64LE,  H5T_STD_U32LE, H5T_STD_U16LE, H5T_STD_U8LE,  0 };
+    const hid_t plain[TPI_H5_TYPES] = { H5T_IEEE_F64LE,
+                                        H5T_IEEE_F32LE,
+                                        0,
+                                        0,
+                                        H5T_STD_I64LE,
+                                        H5T_STD_I32LE,
+                                        H5T_STD_I16LE,
+                                        H5T_STD_I8LE,
+                                        H5T_STD_U64LE,
+                                        H5T_STD_U32LE,
+                                        H5T_STD_U16LE,
+                                        H5T_STD_U8LE,
+                                        0 };
     bool        ok = true;
     int         i;
 
     for (i = 0; i < TPI_H5_TYPES; i++) {
-        type[i] = i == 2 ? half_type(5, 10, 15) : i == 3 ? half_type(8, 7, 127) : i == TPI_H5_BOOL ? bool_type() : H5Tcopy(plain[i]);
+        type[i] = i == 2             ? half_type(5, 10, 15)
+                  : i == 3           ? half_type(8, 7, 127)
+                  : i == TPI_H5_BOOL ? bool_type()
+                                     : H5Tcopy(plain[i]);
         ok = ok && type[i] >= 0;
     }
     return ok;
@@ -112,14 +126,4 @@ int tpi_h5_type_index(const tpi_stored *t)
         if (strcmp(type_names[i], t->name) == 0)
             return i;
     return -1;
-}
-
-const tpi_stored *tpi_h5_stored(const hid_t type[TPI_H5_TYPES], hid_t t)
-{
-    int i;
-
-    for (i = 0; i < TPI_H5_TYPES; i++)
-        if (H5Tget_size(t) == H5Tget_size(type[i]) && H5Tequal(t, type[i]) > 0)
-            return tpi_stored_named(type_names[i], strlen(type_names[i]));
-    return NULL;
 }

@@ -1,5 +1,5 @@
 /*
- * h5_lib.h - what the files of the HDF5 wrapper share: the only one that includes hdf5.h.  Internal to h5_lib.c, h5_write.c, h5_read.c.
+ * h5_lib.h - what the files of the HDF5 wrapper share: the only one that includes hdf5.h.  Internal to h5_*.c.
  */
 #ifndef TPI_H5_LIB_H
 #define TPI_H5_LIB_H
@@ -10,6 +10,9 @@
 /* Names of calls as 1.10 has them, also in later versions. */
 #define H5_USE_110_API 1
 #include <hdf5.h>
+#if H5_VERSION_GE(1, 13, 0)
+#include <H5FDdevelop.h>
+#endif
 
 enum { TPI_H5_TYPES = 13, TPI_H5_BOOL = 12, TPI_H5_MAX_ATTR = 60000, TPI_H5_MAX_PATH = 2 * TPI_MAX_NAME };
 
@@ -25,10 +28,19 @@ void         tpi_h5_leave(tpi_h5_quiet q);
 /* "shown: cannot WHAT: HDF5 says: REASON"; false. */
 bool         tpi_h5_bad(tp_ctx *ctx, tp_code code, const char *shown, const char *what);
 
-/* The types that are written and read, made for a while. */
-bool              tpi_h5_open_types(hid_t type[TPI_H5_TYPES]);
-void              tpi_h5_close_types(hid_t type[TPI_H5_TYPES]);
-int               tpi_h5_type_index(const tpi_stored *t); /* -1: none of them */
-const tpi_stored *tpi_h5_stored(const hid_t type[TPI_H5_TYPES], hid_t t);
+/* A file as libhdf5 gets it: by descriptor, which stays ours. */
+typedef struct tpi_h5_place {
+    int  fd;
+    bool write;
+    int  error; /* the errno of the first write that failed: libhdf5 is not told */
+} tpi_h5_place;
+
+/* Makes fapl open `place`, whatever the name; the driver, to be handed to H5FDunregister when fapl is closed, or -1. */
+hid_t tpi_h5_driver(hid_t fapl, tpi_h5_place *place);
+
+/* The types that are written, made for a while. */
+bool tpi_h5_open_types(hid_t type[TPI_H5_TYPES]);
+void tpi_h5_close_types(hid_t type[TPI_H5_TYPES]);
+int  tpi_h5_type_index(const tpi_stored *t); /* -1: none of them */
 
 #endif

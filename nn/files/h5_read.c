@@ -1,203 +1,374 @@
 /*
- * h5_read.c - a walk through an HDF5 file of Tapir's profile.
+ * h5_read.c - a walk through an HDF5 file of Tapir's profile, without libhdf5 and without recursion.
  */
-#include "nn/files/h5_lib.h"
+#include "nn/files/filetable.h"
+#include "nn/files/h5.h"
+#include "nn/files/h5_head.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DEPTH = 32, MAX_NODES = 1000000 };
+enum { MAX_DEPTH = 32, MAX_NODES = 1000000, MAX_ATTRS = 64, MAX_TEXT = 60001 };
+
+/* An object that is still to be visited. */
+typedef struct pending {
+    char    *path;
+    uint64_t address;
+    int      depth;
+} pending;
 
 typedef struct walk {
-    tp_ctx               *ctx;
-    const char           *shown;
+    tpi_h5_source         s;
     const tpi_h5_visitor *v;
-    hid_t                 type[TPI_H5_TYPES];
-    char                  path[TPI_H5_MAX_PATH];
-    int                   depth;
+    pending              *todo;
+    size_t                n, cap;
     long                  nodes;
 } walk;
 
-static bool walk_bad(walk *w, const char *what)
+static bool walk_bad(walk *w, const char *path, const char *what)
 {
-    tp_fail(w->ctx, TP_EFORMAT, "%.200s: \"/%.600s\": %s", w->shown, w->path, what);
+    if (*what && *path) /* without a text the context knows */
+        tp_fail(w->s.ctx, TP_EFORMAT, "%.200s: \"%.500s\": %s", w->s.disk->path, path, what);
+    else if (*what)
+        tp_fail(w->s.ctx, TP_EFORMAT, "%.700s: %s", w->s.disk->path, what);
     return false;
 }
 
-/* A text, integer or real of one value; *known false for another type, which is passed over. */
-static bool read_attr(walk *w, hid_t a, tpi_h5_value *v, char *text, bool *known)
-{
-    hid_t       t = H5Aget_type(a), space = H5Aget_space(a);
-    H5T_class_t c = t >= 0 ? H5Tget_class(t) : H5T_NO_CLASS;
-    size_t      size = t >= 0 ? H5Tget_size(t) : 0;
-    bool        one = space >= 0 && H5Sget_simple_extent_type(space) == H5S_SCALAR, ok = true;
+/* ---- types ----------------------------------------------------------------------------------------------------------- */
 
-    *known = true;
-    if (one && c == H5T_STRING && H5Tis_variable_str(t) == 0 && size <= TPI_H5_MAX_ATTR + 1) {
-        *v = (tpi_h5_value){ .kind = TPI_H5_TEXT, .text = text };
-        ok = H5Aread(a, t, text) >= 0;
-        text[size] = '\0';
-    } else if (one && c == H5T_INTEGER && size <= 8) {
-        v->kind = size == 1 ? TPI_H5_U8 : size == 4 ? TPI_H5_U32 : TPI_H5_U64;
-        ok = H5Aread(a, H5T_NATIVE_UINT64, &v->number) >= 0;
-    } else if (one && c == H5T_FLOAT && size <= 8) {
-        v->kind = TPI_H5_F64;
-        ok = H5Aread(a, H5T_NATIVE_DOUBLE, &v->real) >= 0;
-    } else {
-        *known = false;
-    }
-    if (t >= 0)
-        H5Tclose(t);
-    if (space >= 0)
-        H5Sclose(space);
-    return ok || walk_bad(w, "an attribute that cannot be read");
+/* What follows class and version in an encoded type: three bytes of bits, size, and the properties. */
+typedef struct encoded_type {
+    const char *name;
+    uint8_t     kind, n; /* class; bytes that count */
+    uint8_t     bytes[19];
+} encoded_type;
+
+enum { FIXED = 0, FLOAT = 1, STRING = 3, ENUM = 8 };
+
+static const encoded_type types[] = {
+    { "F32", FLOAT, 19, { 0x20, 31, 0, 4, 0, 0, 0, 0, 0, 32, 0, 23, 8, 0, 23, 127, 0, 0, 0 } },
+    { "BF16", FLOAT, 19, { 0x20, 15, 0, 2, 0, 0, 0, 0, 0, 16, 0, 7, 8, 0, 7, 127, 0, 0, 0 } },
+    { "F16", FLOAT, 19, { 0x20, 15, 0, 2, 0, 0, 0, 0, 0, 16, 0, 10, 5, 0, 10, 15, 0, 0, 0 } },
+    { "F64", FLOAT, 19, { 0x20, 63, 0, 8, 0, 0, 0, 0, 0, 64, 0, 52, 11, 0, 52, 0xff, 3, 0, 0 } },
+    { "U8", FIXED, 11, { 0, 0, 0, 1, 0, 0, 0, 0, 0, 8, 0 } },
+    { "U16", FIXED, 11, { 0, 0, 0, 2, 0, 0, 0, 0, 0, 16, 0 } },
+    { "U32", FIXED, 11, { 0, 0, 0, 4, 0, 0, 0, 0, 0, 32, 0 } },
+    { "U64", FIXED, 11, { 0, 0, 0, 8, 0, 0, 0, 0, 0, 64, 0 } },
+    { "I8", FIXED, 11, { 8, 0, 0, 1, 0, 0, 0, 0, 0, 8, 0 } },
+    { "I16", FIXED, 11, { 8, 0, 0, 2, 0, 0, 0, 0, 0, 16, 0 } },
+    { "I32", FIXED, 11, { 8, 0, 0, 4, 0, 0, 0, 0, 0, 32, 0 } },
+    { "I64", FIXED, 11, { 8, 0, 0, 8, 0, 0, 0, 0, 0, 64, 0 } },
+};
+
+/* h5py's bool: an enumeration of two members over int8.  Versions of the two type encodings may differ. */
+static bool is_bool(const uint8_t *p, size_t n)
+{
+    static const uint8_t head[] = { 2, 0, 0, 1, 0, 0, 0 }, base[] = { 8, 0, 0, 1, 0, 0, 0, 0, 0, 8, 0 };
+    static const char    names[] = "FALSE\0TRUE\0\0\1"; /* members, then their values */
+
+    return n >= 8 + 12 + sizeof names - 1 && (p[0] & 15) == ENUM && memcmp(p + 1, head, sizeof head) == 0 &&
+           (p[8] & 15) == FIXED && memcmp(p + 9, base, sizeof base) == 0 &&
+           memcmp(p + 20, names, sizeof names - 1) == 0;
 }
 
-static bool visit_attr(walk *w, hid_t object, hsize_t i, char *text)
+static const tpi_stored *type_of(tpi_h5_cursor c)
 {
-    tpi_h5_value v = { .kind = TPI_H5_U64 };
-    char         key[128];
-    bool         known = false, ok;
-    ssize_t      n;
-    hid_t        a = H5Aopen_by_idx(object, ".", H5_INDEX_NAME, H5_ITER_INC, i, H5P_DEFAULT, H5P_DEFAULT);
+    size_t n = (size_t)(c.end - c.at), i;
 
-    if (a < 0)
-        return walk_bad(w, "an attribute that cannot be read");
-    n = H5Aget_name(a, sizeof key, key);
-    ok = n > 0 && n < (ssize_t)sizeof key && tpi_name_ok(key, (size_t)n) ? read_attr(w, a, &v, text, &known)
-                                                                         : walk_bad(w, "an attribute with a bad name");
-    H5Aclose(a);
-    return ok && (!known || w->v->attr(w->v->user, w->path, key, &v));
+    if (n < 8 || c.at[0] >> 4 < 1 || c.at[0] >> 4 > 5)
+        return NULL;
+    for (i = 0; i < sizeof types / sizeof types[0]; i++)
+        if ((c.at[0] & 15) == types[i].kind && n > types[i].n && memcmp(c.at + 1, types[i].bytes, types[i].n) == 0)
+            return tpi_stored_named(types[i].name, strlen(types[i].name));
+    return is_bool(c.at, n) ? tpi_stored_of(TP_BOOL) : NULL;
 }
 
-static bool visit_attrs(walk *w, hid_t object, hsize_t n)
+/* Version 2: version, rank, flags, kind (0 scalar, 1 simple, 2 null), dims, and the most they may become, which is
+ * ignored. */
+static bool space_of(tpi_h5_cursor c, int *ndim, int64_t *dim)
 {
-    char   *text;
-    hsize_t i;
-    bool    ok = true;
+    uint64_t version = tpi_h5_take(&c, 1), rank = tpi_h5_take(&c, 1), kind, d;
+    int      i;
 
-    if (n > 64)
-        return walk_bad(w, "more than 64 attributes");
-    text = n ? tpi_alloc(w->ctx, TPI_H5_MAX_ATTR + 2, 1) : NULL;
-    if (n && !text)
+    tpi_h5_take(&c, 1);
+    kind = tpi_h5_take(&c, 1);
+    *ndim = (int)rank;
+    if (version != 2 || rank > TP_MAX_DIM || kind > 1 || (kind == 0) != (rank == 0))
         return false;
-    for (i = 0; ok && i < n; i++)
-        ok = visit_attr(w, object, i, text);
+    for (i = 0; i < *ndim; i++) {
+        d = tpi_h5_take(&c, 8);
+        if (d >= (uint64_t)1 << 48)
+            return false;
+        dim[i] = (int64_t)d;
+    }
+    return !c.bad;
+}
+
+/* ---- what an object header says -------------------------------------------------------------------------------------- */
+
+typedef struct object {
+    tpi_h5_node node;
+    bool        type, space, layout, links; /* messages that were there */
+    const char *why;                        /* what is wrong */
+} object;
+
+/* Compact: the bytes stand here; contiguous: an address and a size. */
+static void read_layout(object *o, tpi_h5_cursor c)
+{
+    uint64_t version = tpi_h5_take(&c, 1), kind = tpi_h5_take(&c, 1), offset, bytes;
+
+    o->layout = true;
+    if (version < 3 || version > 5 || kind > 1) {
+        o->why = "not stored in one piece (chunked or virtual)";
+    } else if (kind == 0) {
+        bytes = tpi_h5_take(&c, 2);
+        o->node.bytes = (int64_t)bytes;
+        o->node.value = c.at;
+        c.bad |= bytes > (uint64_t)(c.end - c.at);
+    } else {
+        offset = tpi_h5_take(&c, 8);
+        bytes = tpi_h5_take(&c, 8);
+        o->node.offset = offset == UINT64_MAX ? -1 : (int64_t)(offset & INT64_MAX);
+        o->node.bytes = (int64_t)(bytes & INT64_MAX);
+    }
+    if (c.bad)
+        o->why = "a layout that is cut short";
+}
+
+/* Tables of links or attributes outside of the header: two addresses at the end, which must be none. */
+static bool is_dense(tpi_h5_cursor c, int counter)
+{
+    uint64_t flags, heap;
+
+    tpi_h5_take(&c, 1);
+    flags = tpi_h5_take(&c, 1);
+    tpi_h5_take(&c, flags & 1 ? counter : 0);
+    heap = tpi_h5_take(&c, 8);
+    return c.bad || heap != UINT64_MAX;
+}
+
+static void read_message(object *o, const tpi_h5_message *m)
+{
+    switch (m->type) {
+    case TPI_H5_TYPE:
+        o->node.type = type_of(m->body);
+        o->type = true;
+        break;
+    case TPI_H5_SPACE:
+        o->space = true;
+        if (!space_of(m->body, &o->node.ndim, o->node.dim))
+            o->why = "a shape that Tapir does not write";
+        break;
+    case TPI_H5_LAYOUT: read_layout(o, m->body); break;
+    case TPI_H5_LINK_INFO:
+        o->links = true;
+        if (is_dense(m->body, 8))
+            o->why = "a group whose links stand outside of its header";
+        break;
+    case TPI_H5_ATTR_INFO:
+        if (is_dense(m->body, 2))
+            o->why = "attributes that stand outside of the header";
+        break;
+    case TPI_H5_FILTER:
+    case TPI_H5_EXTERNAL: o->why = "filtered or external values"; break;
+    case TPI_H5_SYMBOLS: o->why = "a group of the old format"; break;
+    default: break;
+    }
+}
+
+/* Whether type, shape and place fit together. */
+static void check_set(object *o)
+{
+    int64_t numel, bytes;
+
+    if (!o->node.type)
+        o->why = "a type that Tapir does not write";
+    else if (!o->space || !o->layout)
+        o->why = "a data set without shape or place";
+    else if (!tpi_stored_size(o->node.type, o->node.ndim, o->node.dim, &numel, &bytes))
+        o->why = "a data set that is too large";
+    else if (bytes == 0)
+        o->node.offset = o->node.bytes = 0;
+    else if (o->node.bytes != bytes || (!o->node.value && o->node.offset < 0))
+        o->why = "a data set without all of its values";
+}
+
+/* ---- links ----------------------------------------------------------------------------------------------------------- */
+
+static bool push(walk *w, const char *path, const char *name, size_t n, uint64_t address, int depth)
+{
+    char *p;
+
+    if (w->nodes + (long)w->n >= MAX_NODES)
+        return walk_bad(w, path, "more than 1,000,000 objects");
+    if (depth > MAX_DEPTH)
+        return walk_bad(w, path, "nested deeper than 32");
+    if (!tpi_grow(w->s.ctx, &w->todo, &w->cap, w->n + 1, sizeof *w->todo))
+        return false;
+    p = path[0] ? tpi_format(w->s.ctx, "%s/%.*s", path, (int)n, name) : tpi_strndup(w->s.ctx, name, n);
+    if (!p)
+        return false;
+    w->todo[w->n++] = (pending){ p, address, depth };
+    return true;
+}
+
+/* version, flags, (kind,) (order,) (character set,) length of the name, the name, address. */
+static bool read_link(walk *w, const pending *at, tpi_h5_cursor c)
+{
+    uint64_t    version = tpi_h5_take(&c, 1), flags = tpi_h5_take(&c, 1), kind, n, address;
+    const char *name;
+
+    kind = flags & 8 ? tpi_h5_take(&c, 1) : 0;
+    tpi_h5_take(&c, flags & 4 ? 8 : 0);
+    tpi_h5_take(&c, flags & 16 ? 1 : 0);
+    n = tpi_h5_take(&c, 1 << (flags & 3));
+    name = (const char *)c.at;
+    if (version != 1 || kind != 0 || n > (uint64_t)(c.end - c.at))
+        return walk_bad(w, at->path, "a soft or external link, or one that is damaged");
+    if (!tpi_name_ok(name, (size_t)n) || memchr(name, '/', (size_t)n) || (n == 1 && *name == '.') ||
+        (n == 2 && memcmp(name, "..", 2) == 0))
+        return walk_bad(w, at->path, "a name in it is not plain text");
+    c.at += n;
+    address = tpi_h5_take(&c, 8);
+    if (c.bad)
+        return walk_bad(w, at->path, "a link that is cut short");
+    return push(w, at->path, name, (size_t)n, address, at->depth + 1);
+}
+
+/* The stack gives them back in byte order. */
+static int by_path_down(const void *a, const void *b)
+{
+    return strcmp(((const pending *)b)->path, ((const pending *)a)->path);
+}
+
+static bool read_links(walk *w, const pending *at, const tpi_h5_head *h)
+{
+    size_t         chunk = 0, place = 0, first = w->n;
+    tpi_h5_message m;
+
+    while (tpi_h5_next(h, &chunk, &place, &m))
+        if (m.type == TPI_H5_LINK && !read_link(w, at, m.body))
+            return false;
+    if (w->n > first + 1)
+        qsort(w->todo + first, w->n - first, sizeof *w->todo, by_path_down);
+    return true;
+}
+
+/* ---- attributes ------------------------------------------------------------------------------------------------------ */
+
+/* A value of one element: texts end in a NUL that may be missing. */
+static bool attr_value(tpi_h5_cursor type, tpi_h5_cursor data, tpi_h5_value *v, char *text)
+{
+    const tpi_stored *t = type_of(type);
+    size_t            size;
+    uint64_t          bits;
+    float             f;
+
+    if (!t && type.end - type.at >= 8 && (type.at[0] & 15) == STRING) {
+        type.at += 4;
+        size = (size_t)tpi_h5_take(&type, 4);
+        if (size >= MAX_TEXT || size > (size_t)(data.end - data.at))
+            return false;
+        memcpy(text, data.at, size);
+        text[size] = '\0';
+        *v = (tpi_h5_value){ .kind = TPI_H5_TEXT, .text = text };
+        return true;
+    }
+    if (!t || t->name[0] == 'B' || strcmp(t->name, "F16") == 0)
+        return false;
+    bits = tpi_h5_take(&data, t->bytes);
+    if (t->name[0] == 'F') {
+        memcpy(&f, &bits, sizeof f);
+        v->real = f;
+        memcpy(&v->real, &bits, t->bytes == 8 ? sizeof v->real : 0);
+        v->kind = TPI_H5_F64;
+    } else {
+        v->number = bits;
+        v->kind = t->bytes == 1 ? TPI_H5_U8 : t->bytes == 4 ? TPI_H5_U32 : TPI_H5_U64;
+    }
+    return !data.bad;
+}
+
+/* Version 3: flags, sizes of name, type and space, character set, then these three and the value. */
+static bool read_attr(walk *w, const char *path, tpi_h5_cursor c, char *text)
+{
+    uint64_t version = tpi_h5_take(&c, 1), flags = tpi_h5_take(&c, 1), n = tpi_h5_take(&c, 2), m = tpi_h5_take(&c, 2);
+    uint64_t      k = tpi_h5_take(&c, 2);
+    tpi_h5_value  v = { .kind = TPI_H5_U64 };
+    tpi_h5_cursor type, space;
+    const char   *key;
+    int64_t       dim[TP_MAX_DIM];
+    int           ndim;
+
+    tpi_h5_take(&c, 1);
+    key = (const char *)c.at;
+    if (c.bad || version != 3 || flags != 0 || n < 2 || n + m + k > (uint64_t)(c.end - c.at) || key[n - 1] != '\0' ||
+        !tpi_name_ok(key, (size_t)n - 1))
+        return walk_bad(w, path, "an attribute that is damaged or not of the profile");
+    c.at += n;
+    type = (tpi_h5_cursor){ c.at, c.at + m, false };
+    space = (tpi_h5_cursor){ c.at + m, c.at + m + k, false };
+    c.at += m + k;
+    if (!space_of(space, &ndim, dim) || ndim != 0 || !attr_value(type, c, &v, text))
+        return true; /* of a type that Tapir does not write: somebody else's */
+    return w->v->attr(w->v->user, path, key, &v);
+}
+
+static bool read_attrs(walk *w, const char *path, const tpi_h5_head *h)
+{
+    size_t         chunk = 0, place = 0;
+    int            n = 0;
+    char          *text = tpi_alloc(w->s.ctx, MAX_TEXT + 1, 1);
+    tpi_h5_message m;
+    bool           ok = text != NULL;
+
+    while (ok && tpi_h5_next(h, &chunk, &place, &m)) {
+        if (m.type != TPI_H5_ATTR)
+            continue;
+        ok = ++n <= MAX_ATTRS ? read_attr(w, path, m.body, text) : walk_bad(w, path, "more than 64 attributes");
+    }
     tpi_free(text);
     return ok;
 }
 
-/* Fills n with type and shape; false when they are not of the profile. */
-static bool describe(walk *w, hid_t set, tpi_h5_node *n)
-{
-    hid_t   t = H5Dget_type(set), space = H5Dget_space(set);
-    hsize_t size[H5S_MAX_RANK];
-    int     i;
-    bool    ok = t >= 0 && space >= 0 && H5Sget_simple_extent_type(space) != H5S_NULL;
+/* ---- the walk -------------------------------------------------------------------------------------------------------- */
 
-    n->type = ok ? tpi_h5_stored(w->type, t) : NULL;
-    n->ndim = ok ? H5Sget_simple_extent_ndims(space) : -1;
-    ok = ok && n->type && n->ndim >= 0 && n->ndim <= TP_MAX_DIM && (n->ndim == 0 || H5Sget_simple_extent_dims(space, size, NULL) >= 0);
-    for (i = 0; ok && i < n->ndim; i++) {
-        ok = size[i] < (hsize_t)1 << 48;
-        n->dim[i] = (int64_t)size[i];
+static bool visit(walk *w, const pending *at, const tpi_h5_head *h)
+{
+    object         o = { .node.path = at->path, .node.address = at->address };
+    size_t         chunk = 0, place = 0;
+    tpi_h5_message m;
+
+    while (!o.why && tpi_h5_next(h, &chunk, &place, &m))
+        read_message(&o, &m);
+    o.node.group = o.links && !o.type;
+    if (!o.why && !o.node.group)
+        check_set(&o);
+    if (o.why)
+        return walk_bad(w, at->path, o.why);
+    return w->v->node(w->v->user, &o.node) && read_attrs(w, at->path, h) && (!o.node.group || read_links(w, at, h));
+}
+
+bool tpi_h5_visit(tp_ctx *ctx, tpi_disk *disk, const tpi_h5_visitor *v)
+{
+    walk        w = { .s = { .ctx = ctx, .disk = disk }, .v = v };
+    uint64_t    root = 0;
+    const char *why = tpi_h5_open(&w.s, &root);
+    bool        ok = why ? walk_bad(&w, "", why) : push(&w, "", "", 0, root, 0);
+
+    while (ok && w.n > 0) {
+        pending     at = w.todo[--w.n];
+        tpi_h5_head h;
+
+        w.nodes++;
+        why = tpi_h5_load(&w.s, at.address, &h);
+        ok = why ? walk_bad(&w, at.path, why) : visit(&w, &at, &h);
+        if (!why)
+            tpi_h5_unload(&h);
+        tpi_free(at.path);
     }
-    if (t >= 0)
-        H5Tclose(t);
-    if (space >= 0)
-        H5Sclose(space);
-    return ok || walk_bad(w, "a type or shape that Tapir does not write");
-}
-
-/* Where the values lie; reads those of a compact data set. */
-static bool locate(walk *w, hid_t set, tpi_h5_node *n, void **value)
-{
-    hid_t        dcpl = H5Dget_create_plist(set);
-    H5D_layout_t layout = dcpl >= 0 ? H5Pget_layout(dcpl) : H5D_LAYOUT_ERROR;
-    bool         ok = dcpl >= 0 && (layout == H5D_CONTIGUOUS || layout == H5D_COMPACT) && H5Pget_nfilters(dcpl) == 0;
-    int64_t      numel;
-
-    ok = ok && (layout == H5D_COMPACT || H5Pget_external_count(dcpl) == 0);
-    if (dcpl >= 0)
-        H5Pclose(dcpl);
-    if (!ok || !tpi_stored_size(n->type, n->ndim, n->dim, &numel, &n->bytes))
-        return walk_bad(w, "not stored in one piece (chunked, filtered, external or virtual), or too large");
-    if (layout == H5D_COMPACT) {
-        if (n->bytes > 65536)
-            return walk_bad(w, "a compact data set of more than 64 KiB");
-        n->value = *value = tpi_alloc(w->ctx, (size_t)n->bytes, 1);
-        return n->value && (H5Dread(set, w->type[tpi_h5_type_index(n->type)], H5S_ALL, H5S_ALL, H5P_DEFAULT, *value) >= 0 ||
-                            walk_bad(w, "a data set that cannot be read"));
-    }
-    n->offset = n->bytes ? (int64_t)H5Dget_offset(set) : 0;
-    return (n->offset >= 0 && H5Dget_storage_size(set) == (hsize_t)n->bytes) || walk_bad(w, "a data set without its values");
-}
-
-static bool visit_set(walk *w, hid_t set, const H5O_info_t *info)
-{
-    tpi_h5_node n = { .path = w->path, .address = (uint64_t)info->addr };
-    void       *value = NULL;
-    bool        ok = describe(w, set, &n) && locate(w, set, &n, &value) && w->v->node(w->v->user, &n) && visit_attrs(w, set, info->num_attrs);
-
-    tpi_free(value);
-    return ok;
-}
-
-static herr_t visit_link(hid_t group, const char *name, const H5L_info_t *link, void *user);
-
-static bool visit_object(walk *w, hid_t object)
-{
-    tpi_h5_node n = { .path = w->path, .group = true };
-    H5O_info_t  info;
-
-    if (H5Oget_info(object, &info) < 0)
-        return walk_bad(w, "an object that cannot be read");
-    if (++w->nodes > MAX_NODES)
-        return walk_bad(w, "more than 1,000,000 objects");
-    if (info.type == H5O_TYPE_DATASET)
-        return visit_set(w, object, &info);
-    if (info.type != H5O_TYPE_GROUP || info.rc != 1 || w->depth > MAX_DEPTH)
-        return walk_bad(w, "neither a data set nor a group with one name, or nested deeper than 32");
-    if (!w->v->node(w->v->user, &n) || !visit_attrs(w, object, info.num_attrs))
-        return false;
-    return H5Literate(object, H5_INDEX_NAME, H5_ITER_INC, NULL, visit_link, w) >= 0 || !tp_ok(w->ctx) ||
-           walk_bad(w, "a group that cannot be read");
-}
-
-static herr_t visit_link(hid_t group, const char *name, const H5L_info_t *link, void *user)
-{
-    walk  *w = user;
-    size_t was = strlen(w->path), n = strlen(name);
-    hid_t  object;
-    bool   ok;
-
-    if (!tpi_name_ok(name, n) || strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || was + n + 2 > sizeof w->path)
-        return walk_bad(w, "a name in it is too long or not plain text") - 1;
-    snprintf(w->path + was, sizeof w->path - was, was ? "/%s" : "%s", name);
-    object = link->type == H5L_TYPE_HARD ? H5Oopen(group, name, H5P_DEFAULT) : -1;
-    w->depth++;
-    ok = object >= 0 ? visit_object(w, object) : walk_bad(w, "a soft or external link, or an object that cannot be opened");
-    w->depth--;
-    if (object >= 0)
-        H5Oclose(object);
-    w->path[was] = '\0';
-    return ok && tp_ok(w->ctx) ? 0 : -1;
-}
-
-bool tpi_h5_visit(tp_ctx *ctx, const char *path, const tpi_h5_visitor *v)
-{
-    walk  w = { .ctx = ctx, .shown = path, .v = v };
-    tpi_h5_quiet q = tpi_h5_enter();
-    hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT), root = -1;
-    bool  ok = file >= 0 && tpi_h5_open_types(w.type) && (root = H5Oopen(file, "/", H5P_DEFAULT)) >= 0;
-
-    if (!ok)
-        tpi_h5_bad(ctx, TP_EFORMAT, path, "open the file");
-    ok = ok && visit_object(&w, root) && tp_ok(ctx);
-    if (root >= 0)
-        H5Oclose(root);
-    tpi_h5_close_types(w.type);
-    if (file >= 0)
-        H5Fclose(file);
-    tpi_h5_leave(q);
+    while (w.n > 0)
+        tpi_free(w.todo[--w.n].path);
+    tpi_free(w.todo);
     return ok;
 }

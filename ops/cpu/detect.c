@@ -21,7 +21,8 @@ static bool cpuid_bit(unsigned leaf, bool edx, int bit)
 bool tpi_cpu_has_avx2(void)
 {
     __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") && cpuid_bit(1, false, 29);
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
+           cpuid_bit(1, false, 29);
 }
 
 bool tpi_cpu_has_avx512(void)

@@ -27,7 +27,8 @@ static void add_run(tp_dtype yt, void *y, int64_t yi, tp_dtype xt, const void *x
 
         if (tpi_is_int(yt)) {
             for (int64_t j = i; j < i + m; j++)
-                tpi_store_int(yt, y, yi + j, (int64_t)((uint64_t)tpi_load_int(yt, y, yi + j) + (uint64_t)tpi_load_int(xt, x, xi + j)));
+                tpi_store_int(yt, y, yi + j,
+                              (int64_t)((uint64_t)tpi_load_int(yt, y, yi + j) + (uint64_t)tpi_load_int(xt, x, xi + j)));
         } else if (yt == TP_F64 || xt == TP_F64) {
             for (int64_t j = i; j < i + m; j++)
                 tpi_store(yt, y, yi + j, tpi_load(yt, y, yi + j) + tpi_load(xt, x, xi + j));
@@ -72,8 +73,8 @@ static void index_add_part(const void *args, int64_t begin, int64_t end)
         add_run(a->yt, a->y, tpi_load_int(a->it, a->ids, i) * a->d + first, a->xt, a->x, i * a->d + first, n);
 }
 
-tp_code CPU(index_add)(const tpi_run *r, tp_dtype wt, void *w, int64_t wrows, tp_dtype xt, const void *x, tp_dtype it, const void *ids,
-                       int64_t n, int64_t d)
+tp_code CPU(index_add)(const tpi_run *r, tp_dtype wt, void *w, int64_t wrows, tp_dtype xt, const void *x, tp_dtype it,
+                       const void *ids, int64_t n, int64_t d)
 {
     /* items of whole cache lines: two threads never write the same one where rows begin at one */
     index_args a = { .yt = wt, .xt = xt, .it = it, .y = w, .x = x, .ids = ids, .n = n, .d = d, .width = 32 };
@@ -116,8 +117,8 @@ static void gather_part(const void *args, int64_t begin, int64_t end)
     }
 }
 
-tp_code CPU(gather)(const tpi_run *r, tp_dtype t, void *y, const void *x, tp_dtype it, const void *ids, int64_t a, int64_t n, int64_t m,
-                    int64_t b)
+tp_code CPU(gather)(const tpi_run *r, tp_dtype t, void *y, const void *x, tp_dtype it, const void *ids, int64_t a,
+                    int64_t n, int64_t m, int64_t b)
 {
     index_args g = { .yt = t, .it = it, .y = y, .x = x, .ids = ids, .n = n, .m = m, .b = b };
 

@@ -1,7 +1,7 @@
 /*
  * isa.h - names of the CPU's kernels.  The files of this folder are compiled once per instruction set with -DTPI_ISA=portable,
- * avx2, avx512; CPU(rmsnorm) is tpi_rmsnorm_avx2 in the second of them.  (The one place where names are pasted: the alternative is
- * three copies of every kernel, or ifuncs that no test can force.)
+ * avx2, avx512; CPU(rmsnorm) is tpi_rmsnorm_avx2 in the second of them.  (The one place where names are pasted: the
+ * alternative is three copies of every kernel, or ifuncs that no test can force.)
  */
 #ifndef TPI_ISA_H
 #define TPI_ISA_H

@@ -1,6 +1,6 @@
 /*
- * norm_cpu.c - layer norm and root-mean-square norm over rows.  Rows go to threads whole; the gradients of w and b go by columns, so
- * that their sums do not depend on the number of threads.
+ * norm_cpu.c - layer norm and root-mean-square norm over rows.  Rows go to threads whole; the gradients of w and b go by
+ * columns, so that their sums do not depend on the number of threads.
  */
 #include "ops/cpu/convert.h"
 #include "ops/cpu/cpu.h"
@@ -179,7 +179,8 @@ tp_code CPU(layernorm)(const tpi_run *r, tp_dtype t, void *y, void *mean, void *
                        const void *b, double eps, int64_t rows, int64_t n)
 {
     norm_args a = {
-        .t = t, .wt = wt, .y = y, .mean = mean, .rstd = rstd, .x = x, .w = w, .b = b, .eps = eps, .rows = rows, .n = n, .centred = true,
+        .t = t, .wt = wt, .y = y, .mean = mean, .rstd = rstd, .x = x, .w = w, .b = b, .eps = eps, .rows = rows, .n = n,
+        .centred = true,
     };
 
     CPU(parallel)(r, rows, rows * n, forward_part, &a);
@@ -189,7 +190,9 @@ tp_code CPU(layernorm)(const tpi_run *r, tp_dtype t, void *y, void *mean, void *
 tp_code CPU(rmsnorm)(const tpi_run *r, tp_dtype t, void *y, void *rstd, void *h, const void *x, const void *res, tp_dtype wt,
                      const void *w, double eps, int64_t rows, int64_t n)
 {
-    norm_args a = { .t = t, .wt = wt, .y = y, .h = h, .rstd = rstd, .x = x, .res = res, .w = w, .eps = eps, .rows = rows, .n = n };
+    norm_args a = {
+        .t = t, .wt = wt, .y = y, .h = h, .rstd = rstd, .x = x, .res = res, .w = w, .eps = eps, .rows = rows, .n = n,
+    };
 
     CPU(parallel)(r, rows, rows * n, forward_part, &a);
     return TP_OK;
@@ -209,7 +212,8 @@ static const float *weighted(float *buf, const float *dy, const float *w, int64_
 }
 
 /* dx = s (g - g_mean) - (x - m) c + dh, with c = s^3 mean(g (x - m)) */
-static void dx_chunk(float *dx, const float *g, const float *x, const float *dh, float m, float s, float g_mean, float c, int64_t n)
+static void dx_chunk(float *dx, const float *g, const float *x, const float *dh, float m, float s, float g_mean, float c,
+                     int64_t n)
 {
     if (dh == NULL) {
 #pragma omp simd
@@ -288,14 +292,16 @@ static void dx_part(const void *args, int64_t begin, int64_t end)
 enum { ROWS = 32 }; /* summed in f32 before double takes over */
 
 /* Sums over the rows [first, last) of columns [j, j + k): dy (x - m) s into dw, dy into db */
-static void sum_rows(const norm_args *a, int64_t j, int64_t k, int64_t first, int64_t last, float *restrict dw, float *restrict db)
+static void sum_rows(const norm_args *a, int64_t j, int64_t k, int64_t first, int64_t last, float *restrict dw,
+                     float *restrict db)
 {
     float xbuf[TPI_CHUNK], ybuf[TPI_CHUNK];
 
     for (int64_t i = 0; i < k; i++)
         dw[i] = db[i] = 0.0f;
     for (int64_t row = first; row < last; row++) {
-        const float *x = tpi_in_f32(xbuf, a->t, a->x, row * a->n + j, 1, k), *dy = tpi_in_f32(ybuf, a->t, a->dy, row * a->n + j, 1, k);
+        const float *x = tpi_in_f32(xbuf, a->t, a->x, row * a->n + j, 1, k);
+        const float *dy = tpi_in_f32(ybuf, a->t, a->dy, row * a->n + j, 1, k);
         float        m = a->centred ? ((const float *)a->saved_mean)[row] : 0.0f, s = ((const float *)a->saved_rstd)[row];
 
 #pragma omp simd
@@ -368,20 +374,20 @@ static void backward(const tpi_run *r, norm_args *a)
         CPU(parallel)(r, tpi_ceil_div(a->n, a->width), a->rows * a->n, dw_part, a);
 }
 
-tp_code CPU(layernorm_grad)(const tpi_run *r, tp_dtype t, void *dx, void *dw, void *db, const void *dy, const void *x, tp_dtype wt,
-                            const void *w, const void *mean, const void *rstd, int64_t rows, int64_t n)
+tp_code CPU(layernorm_grad)(const tpi_run *r, tp_dtype t, void *dx, void *dw, void *db, const void *dy, const void *x,
+                            tp_dtype wt, const void *w, const void *mean, const void *rstd, int64_t rows, int64_t n)
 {
     norm_args a = {
-        .t = t, .wt = wt, .dx = dx, .dw = dw, .db = db, .x = x, .w = w, .dy = dy, .saved_mean = mean, .saved_rstd = rstd, .rows = rows,
-        .n = n, .centred = true,
+        .t = t, .wt = wt, .dx = dx, .dw = dw, .db = db, .x = x, .w = w, .dy = dy, .saved_mean = mean, .saved_rstd = rstd,
+        .rows = rows, .n = n, .centred = true,
     };
 
     backward(r, &a);
     return TP_OK;
 }
 
-tp_code CPU(rmsnorm_grad)(const tpi_run *r, tp_dtype t, void *dx, void *dw, const void *dy, const void *dh, const void *x, tp_dtype wt,
-                          const void *w, const void *rstd, int64_t rows, int64_t n)
+tp_code CPU(rmsnorm_grad)(const tpi_run *r, tp_dtype t, void *dx, void *dw, const void *dy, const void *dh, const void *x,
+                          tp_dtype wt, const void *w, const void *rstd, int64_t rows, int64_t n)
 {
     norm_args a = {
         .t = t, .wt = wt, .dx = dx, .dw = dw, .x = x, .w = w, .dy = dy, .dh = dh, .saved_rstd = rstd, .rows = rows, .n = n,

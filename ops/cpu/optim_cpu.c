@@ -37,7 +37,8 @@ static numbers numbers_of(const tpi_hyper *h, const tpi_step *s)
 }
 
 /* AdamW decays the parameter, Adam its gradient: one of keep and decay does nothing. */
-static void adam_f32(const numbers *k, float *restrict p, const float *restrict g, float *restrict m, float *restrict v, int64_t n)
+static void adam_f32(const numbers *k, float *restrict p, const float *restrict g, float *restrict m, float *restrict v,
+                     int64_t n)
 {
     const float keep = k->rule == TPI_ADAMW ? k->keep : 1.0f, decay = k->rule == TPI_ADAM ? k->decay : 0.0f;
     const float beta1 = k->beta1, rest1 = k->rest1, beta2 = k->beta2, rest2 = k->rest2;
@@ -242,8 +243,8 @@ static void sumsq_part(const void *args, int64_t begin, int64_t end)
     const sumsq_args *s = args;
 
     for (int64_t i = begin; i < end; i++) {
-        int64_t first = s->all / PARTS * i + s->all % PARTS * i / PARTS, last = s->all / PARTS * (i + 1) + s->all % PARTS * (i + 1) / PARTS;
-        int64_t before = 0;
+        int64_t first = s->all / PARTS * i + s->all % PARTS * i / PARTS, before = 0;
+        int64_t last = s->all / PARTS * (i + 1) + s->all % PARTS * (i + 1) / PARTS;
 
         s->part[i] = 0.0;
         for (int64_t c = 0; c < s->count && before < last; c++) {

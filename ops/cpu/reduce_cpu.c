@@ -225,7 +225,8 @@ static void join(tpi_reduce op, bool whole, fold *f, const fold *part)
         fold_i64(op == TPI_SUMSQ ? TPI_SUM : op, f, &part->i, 1);
     else if (!extreme)
         fold_f64(op == TPI_SUMSQ ? TPI_SUM : op, f, &part->d, 1);
-    else if (part->any && (!f->any || (whole ? (is_max(op) ? part->i > f->i : part->i < f->i) : beats(is_max(op), part->d, f->d))))
+    else if (part->any && (!f->any || (whole ? (is_max(op) ? part->i > f->i : part->i < f->i)
+                                             : beats(is_max(op), part->d, f->d))))
         *f = *part;
 }
 
@@ -343,8 +344,8 @@ static bool by_columns(const reduce_args *r)
 {
     int last = r->outer->ndim - 1;
 
-    return last >= 0 && r->outer->stride[1][last] == 1 && r->outer->dim[last] >= 16 && tpi_step_of(&r->inner, 0) != 1 && r->n > 1 &&
-           in_f32(r) && !is_place(r->op);
+    return last >= 0 && r->outer->stride[1][last] == 1 && r->outer->dim[last] >= 16 && tpi_step_of(&r->inner, 0) != 1 &&
+           r->n > 1 && in_f32(r) && !is_place(r->op);
 }
 
 tp_code CPU(reduce)(const tpi_run *run, tpi_reduce op, const tpi_nd *outer, const tpi_nd *inner, tp_dtype yt, void *y, tp_dtype t,

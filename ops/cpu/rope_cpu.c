@@ -109,8 +109,8 @@ static void rope_part(const void *args, int64_t begin, int64_t end)
     }
 }
 
-tp_code CPU(rope)(const tpi_run *r, tp_dtype t, void *y, const int64_t *ys, const void *x, const int64_t *xs, const int64_t dim[4],
-                  const int32_t *pos, int64_t base, const float *freq, double mult, bool inverse)
+tp_code CPU(rope)(const tpi_run *r, tp_dtype t, void *y, const int64_t *ys, const void *x, const int64_t *xs,
+                  const int64_t dim[4], const int32_t *pos, int64_t base, const float *freq, double mult, bool inverse)
 {
     rope_args a = { t, y, x, ys, xs, dim, pos, base, freq, mult, inverse };
 

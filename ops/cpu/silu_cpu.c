@@ -105,7 +105,8 @@ static void backward_part(const void *args, int64_t begin, int64_t end)
     }
 }
 
-tp_code CPU(silu_mul_grad)(const tpi_run *r, tp_dtype t, void *dg, void *du, const void *dy, const void *g, const void *u, int64_t n)
+tp_code CPU(silu_mul_grad)(const tpi_run *r, tp_dtype t, void *dg, void *du, const void *dy, const void *g, const void *u,
+                           int64_t n)
 {
     silu_args s = { .t = t, .dg = dg, .du = du, .dy = dy, .g = g, .u = u, .n = n };
 

@@ -1,6 +1,6 @@
 /*
- * sort_cpu.c - sorting rows: places are sorted by (value, place), which makes any method stable; quicksort with the median of three,
- * insertion for short runs, heapsort where the splits go wrong.  No memory beyond the outputs.
+ * sort_cpu.c - sorting rows: places are sorted by (value, place), which makes any method stable; quicksort with the median
+ * of three, insertion for short runs, heapsort where the splits go wrong.  No memory beyond the outputs.
  */
 #include "ops/cpu/convert.h"
 #include "ops/cpu/cpu.h"

@@ -17,7 +17,8 @@ enum {
 /* Works on the items [begin, end). */
 typedef void (*tpi_part_fn)(const void *args, int64_t begin, int64_t end);
 
-/* fn over [0, items), one contiguous part a thread; on the calling thread alone when there are fewer than TPI_PARALLEL_MIN elements. */
+/* fn over [0, items), one contiguous part a thread; on the calling thread alone when there are fewer than TPI_PARALLEL_MIN
+ * elements. */
 void CPU(parallel)(const tpi_run *r, int64_t items, int64_t elements, tpi_part_fn fn, const void *args);
 
 /* Works on n elements; operand o's first is at[o], the others follow at the innermost stride. */
@@ -26,7 +27,8 @@ typedef void (*tpi_span_fn)(const void *args, const int64_t *at, int64_t n);
 /* fn over all elements of the walk. */
 void CPU(walk)(const tpi_run *r, const tpi_nd *nd, int operands, tpi_span_fn fn, const void *args);
 
-/* A walk cut into items: pieces of at most TPI_PIECE elements of a row.  fn over the items [begin, end), on the calling thread. */
+/* A walk cut into items: pieces of at most TPI_PIECE elements of a row.  fn over the items [begin, end), on the calling
+ * thread. */
 int64_t CPU(walk_items)(const tpi_nd *nd);
 void    CPU(walk_some)(const tpi_nd *nd, int operands, int64_t begin, int64_t end, tpi_span_fn fn, const void *args);
 

@@ -1,6 +1,6 @@
 /*
- * sums.h - sums of floats by vectors.  Blocks of TPI_SUM_BLOCK elements are summed in f32, in four runs times the lanes of a vector;
- * the blocks in double.  The order depends on n alone.
+ * sums.h - sums of floats by vectors.  Blocks of TPI_SUM_BLOCK elements are summed in f32, in four runs times the lanes of
+ * a vector; the blocks in double.  The order depends on n alone.
  */
 #ifndef TPI_SUMS_H
 #define TPI_SUMS_H
@@ -53,31 +53,44 @@ TPI_INLINE double tpi_sum_of(tpi_term of, const float *x, const float *y, float 
     return sum;
 }
 
-/* The largest of x and, for softmax and max, whether a NaN is among them (then it is the result). */
+/* Floats as integers in the same order, and back: clang takes no maximum of floats apart, for NaN's sake; of integers it does. */
+TPI_INLINE int32_t tpi_order_of(uint32_t bits)
+{
+    return (int32_t)(bits ^ ((uint32_t)((int32_t)bits >> 31) >> 1));
+}
+
+TPI_INLINE float tpi_from_order(int32_t k)
+{
+    return tpi_float((uint32_t)k ^ ((uint32_t)(k >> 31) >> 1));
+}
+
+/* The largest of x, NaN if one is among them, -inf if there are none */
 TPI_INLINE float tpi_max_of(const float *x, int64_t n)
 {
-    float m = -INFINITY;
-    int   nan = 0;
+    int32_t m = tpi_order_of(0xff800000u), nan = 0;
 
 #pragma omp simd reduction(max : m) reduction(| : nan)
     for (int64_t i = 0; i < n; i++) {
+        int32_t k = tpi_order_of(tpi_bits(x[i]));
+
         nan |= x[i] != x[i];
-        m = x[i] > m ? x[i] : m;
+        m = k > m ? k : m;
     }
-    return nan ? NAN : m;
+    return nan ? NAN : tpi_from_order(m);
 }
 
 TPI_INLINE float tpi_min_of(const float *x, int64_t n)
 {
-    float m = INFINITY;
-    int   nan = 0;
+    int32_t m = tpi_order_of(0x7f800000u), nan = 0;
 
 #pragma omp simd reduction(min : m) reduction(| : nan)
     for (int64_t i = 0; i < n; i++) {
+        int32_t k = tpi_order_of(tpi_bits(x[i]));
+
         nan |= x[i] != x[i];
-        m = x[i] < m ? x[i] : m;
+        m = k < m ? k : m;
     }
-    return nan ? NAN : m;
+    return nan ? NAN : tpi_from_order(m);
 }
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * vmath.h - exp, log and their relatives without calls and branches, so that gcc vectorises loops over them (a scalar libm costs ten
- * times more).  Good to 2 ulp, tails included; NaN stays NaN, infinities give the limits.  The polynomials are minimax fits of our
- * own (Remez, 50 digits).
+ * vmath.h - exp, log and their relatives without calls and branches, so that gcc vectorises loops over them (a scalar libm
+ * costs ten times more).  exp, expm1, log, erf are good to 1.5 ulp, what is built on them to 4 (GELU to 7 in its tail); NaN
+ * stays NaN, infinities give the limits.  The polynomials are minimax fits of our own (Remez, 50 digits).
  */
 #ifndef TPI_VMATH_H
 #define TPI_VMATH_H
@@ -21,6 +21,30 @@ TPI_INLINE float tpi_fma(float a, float b, float c)
     return __builtin_fmaf(a, b, c);
 #else
     return a * b + c;
+#endif
+}
+
+/* To the nearest integer, ties to even.  SSE2 has no instruction for it: there adding 2^23 rounds, as far as there are
+ * fractions. */
+TPI_INLINE float tpi_vround(float x)
+{
+#if defined(__x86_64__) && !defined(__SSE4_1__)
+    float a = fabsf(x), y = copysignf((a + 8388608.0f) - 8388608.0f, x);
+
+    return a < 8388608.0f ? y : x;
+#else
+    return rintf(x);
+#endif
+}
+
+TPI_INLINE float tpi_vfloor(float x)
+{
+#if defined(__x86_64__) && !defined(__SSE4_1__)
+    float y = tpi_vround(x), below = y - 1.0f;
+
+    return y > x ? below : y;
+#else
+    return floorf(x);
 #endif
 }
 

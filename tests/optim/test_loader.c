@@ -21,7 +21,7 @@ typedef struct {
     atomic_int  alive; /* batches that nobody has freed */
     atomic_long made;
     int64_t     length;
-    int64_t     bad;   /* the sample that cannot be read, or -1 */
+    int64_t     bad; /* the sample that cannot be read, or -1 */
     tp_code     code;
     bool        silent, slow;
 } source;
@@ -405,9 +405,15 @@ static void cut_by_the_data(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(orders), cmocka_unit_test(evenly), cmocka_unit_test(in_order_and_the_end), cmocka_unit_test(places),
-        cmocka_unit_test(failures), cmocka_unit_test(refusals), cmocka_unit_test(freed_at_any_time),
-        cmocka_unit_test(failing_allocations), cmocka_unit_test(cut_by_the_data),
+        cmocka_unit_test(orders),
+        cmocka_unit_test(evenly),
+        cmocka_unit_test(in_order_and_the_end),
+        cmocka_unit_test(places),
+        cmocka_unit_test(failures),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(freed_at_any_time),
+        cmocka_unit_test(failing_allocations),
+        cmocka_unit_test(cut_by_the_data),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -127,8 +127,10 @@ static inline int walks(tpi_nd *nd)
     nd[count++] = (tpi_nd){ .ndim = 2, .dim = { 7, 33 }, .stride = { { 33, 1 }, { 0, 1 }, { 1, 0 }, { 0, 0 } } };
     nd[count++] = (tpi_nd){ .ndim = 2, .dim = { 7, 600 }, .stride = { { 600, 1 }, { 600, 1 }, { 1, 0 }, { 0, 1 } } };
     nd[count++] = (tpi_nd){ .ndim = 2, .dim = { 37, 45 }, .stride = { { 45, 1 }, { 1, 37 }, { 45, 1 }, { 1, 37 } } };
-    nd[count++] = (tpi_nd){ .ndim = 3, .dim = { 3, 37, 45 }, .stride = { { 1700, 45, 1 }, { 1700, 1, 37 }, { 0, 45, 1 }, { 45, 0, 1 } } };
-    nd[count++] = (tpi_nd){ .ndim = 3, .dim = { 3, 5, 11 }, .stride = { { 150, 22, 2 }, { 55, 11, 1 }, { 200, 33, 3 }, { 1, 3, 15 } } };
+    nd[count++] = (tpi_nd){ .ndim = 3, .dim = { 3, 37, 45 },
+                            .stride = { { 1700, 45, 1 }, { 1700, 1, 37 }, { 0, 45, 1 }, { 45, 0, 1 } } };
+    nd[count++] = (tpi_nd){ .ndim = 3, .dim = { 3, 5, 11 },
+                            .stride = { { 150, 22, 2 }, { 55, 11, 1 }, { 200, 33, 3 }, { 1, 3, 15 } } };
     nd[count++] = (tpi_nd){ .ndim = 2, .dim = { 3, 20001 }, .stride = { { 20001, 1 }, { 0, 1 }, { 20001, 1 }, { 1, 0 } } };
     nd[count++] = (tpi_nd){ .ndim = 2, .dim = { 900, 40 }, .stride = { { 40, 1 }, { 1, 900 }, { 0, 1 }, { 40, 1 } } };
     nd[count++] = line(70001);

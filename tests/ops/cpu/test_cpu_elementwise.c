@@ -22,7 +22,8 @@ static void check_unary(const tpi_kernels *k, const tpi_run *r, tpi_unary op, tp
         assert_int_equal(got, want);
     snprintf(what, sizeof what, "unary %d", op);
     /* the oracle's tanh form of GELU loses its tail */
-    expect_near(what, t, pool[0], pool[1], n + GUARD, tolerance(t), t == TP_F16 ? 1e-4 : t == TP_F64 && op == TPI_GELU_TANH ? 1 : 1e-8);
+    expect_near(what, t, pool[0], pool[1], n + GUARD, tolerance(t),
+                t == TP_F16 ? 1e-4 : t == TP_F64 && op == TPI_GELU_TANH ? 1 : 1e-8);
 }
 
 static void unaries(const tpi_kernels *k, const tpi_run *r)
@@ -309,8 +310,9 @@ static void test_ulps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_unary),  cmocka_unit_test(test_in_place), cmocka_unit_test(test_unary_grad), cmocka_unit_test(test_binary),
-        cmocka_unit_test(test_copy),   cmocka_unit_test(test_halves),   cmocka_unit_test(test_fill),       cmocka_unit_test(test_ulps),
+        cmocka_unit_test(test_unary), cmocka_unit_test(test_in_place), cmocka_unit_test(test_unary_grad),
+        cmocka_unit_test(test_binary), cmocka_unit_test(test_copy), cmocka_unit_test(test_halves),
+        cmocka_unit_test(test_fill), cmocka_unit_test(test_ulps),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

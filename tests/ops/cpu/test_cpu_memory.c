@@ -1,6 +1,6 @@
 /*
- * test_cpu_memory.c - kernels of the CPU that mostly move memory: indices, random numbers, optimisers, searches, sorting; and that the
- * table of a back end has no hole.
+ * test_cpu_memory.c - kernels of the CPU that mostly move memory: indices, random numbers, optimisers, searches, sorting;
+ * and that the table of a back end has no hole.
  */
 #include "kernel_test.h"
 
@@ -64,7 +64,9 @@ static void *fill_ids(int operand, tp_dtype it, int64_t n, int64_t below)
 
 static void rows_by_number(const tpi_kernels *k, const tpi_run *r)
 {
-    const struct { int64_t rows, n, d; } list[] = { { 3, 0, 5 }, { 3, 4, 0 }, { 1, 7, 1 }, { 11, 40, 3 }, { 5, 33, 65 }, { 90, 60, 1100 } };
+    const struct { int64_t rows, n, d; } list[] = {
+        { 3, 0, 5 }, { 3, 4, 0 }, { 1, 7, 1 }, { 11, 40, 3 }, { 5, 33, 65 }, { 90, 60, 1100 },
+    };
 
     for (int i = 0; i < COUNT(list) * TP_DTYPES * 2; i++) {
         int64_t  rows = list[i / (TP_DTYPES * 2)].rows, n = list[i / (TP_DTYPES * 2)].n, d = list[i / (TP_DTYPES * 2)].d;
@@ -92,7 +94,9 @@ static void rows_by_number(const tpi_kernels *k, const tpi_run *r)
 
 static void elements_by_number(const tpi_kernels *k, const tpi_run *r)
 {
-    const int64_t dim[][4] = { { 0, 2, 3, 4 }, { 2, 0, 3, 4 }, { 1, 1, 1, 1 }, { 3, 5, 9, 1 }, { 2, 9, 4, 7 }, { 3, 200, 30, 90 } };
+    const int64_t dim[][4] = {
+        { 0, 2, 3, 4 }, { 2, 0, 3, 4 }, { 1, 1, 1, 1 }, { 3, 5, 9, 1 }, { 2, 9, 4, 7 }, { 3, 200, 30, 90 },
+    };
 
     for (int i = 0; i < COUNT(dim) * TP_DTYPES * 2; i++) {
         const int64_t *d = dim[i / (TP_DTYPES * 2)];

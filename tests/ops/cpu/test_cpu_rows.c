@@ -139,10 +139,37 @@ static void norms(const tpi_kernels *k, const tpi_run *r)
     }
 }
 
+/* The sums over rows that make dw and db, too */
+static void norms_keep_their_bits(const tpi_kernels *k, const tpi_run *r)
+{
+    const int64_t rows = 301, n = 215;
+
+    for (int t = 0; t < COUNT(float_types); t++) {
+        tp_dtype type = float_types[t], wide = tpi_ref_wide(type);
+
+        fill(2, type, rows * n, 3);
+        fill(3, type, rows * n, 1);
+        fill(4, wide, rows, 1);
+        fill(5, wide, n, 1);
+        for (int got = 0; got < 2; got++) {
+            const tpi_run *run = got ? r : &one_thread;
+
+            memset(pool[6 + got], 0, sizeof pool[0]);
+            memset(pool[8 + got], 0, sizeof pool[0]);
+            k->layernorm_grad(run, type, pool[got], pool[6 + got], pool[8 + got], pool[3], pool[2], wide, pool[5], pool[4],
+                              pool[4], rows, n);
+        }
+        assert_memory_equal(pool[0], pool[1], (size_t)(rows * n) * tp_dtype_size(type));
+        assert_memory_equal(pool[6], pool[7], (size_t)n * tp_dtype_size(wide));
+        assert_memory_equal(pool[8], pool[9], (size_t)n * tp_dtype_size(wide));
+    }
+}
+
 static void test_norms(void **state)
 {
     (void)state;
     each_backend(norms);
+    each_backend(norms_keep_their_bits);
 }
 
 /* ---- rope and SiLU -------------------------------------------------------------------------------------------------------- */
@@ -167,7 +194,9 @@ static void check_rope(const tpi_kernels *k, const tpi_run *r, tp_dtype t, const
 
 static void ropes(const tpi_kernels *k, const tpi_run *r)
 {
-    const int64_t dim[][4] = { { 0, 3, 2, 8 }, { 1, 1, 1, 2 }, { 2, 5, 3, 14 }, { 2, 33, 3, 64 }, { 1, 40, 9, 128 }, { 1, 3, 2, 272 } };
+    const int64_t dim[][4] = {
+        { 0, 3, 2, 8 }, { 1, 1, 1, 2 }, { 2, 5, 3, 14 }, { 2, 33, 3, 64 }, { 1, 40, 9, 128 }, { 1, 3, 2, 272 },
+    };
 
     for (int i = 0; i < COUNT(dim); i++)
         for (int t = 0; t < COUNT(float_types) * 4; t++)
@@ -214,23 +243,28 @@ static const reduction reductions[] = {
     { { .ndim = 1, .dim = { 5 }, .stride = { { 1 }, { 33 } } }, { .ndim = 1, .dim = { 33 }, .stride = { { 0 }, { 1 } } } },
     { { .ndim = 1, .dim = { 33 }, .stride = { { 1 }, { 1 } } }, { .ndim = 1, .dim = { 5 }, .stride = { { 0 }, { 33 } } } },
     { { .ndim = 1, .dim = { 601 }, .stride = { { 2 }, { 1 } } }, { .ndim = 1, .dim = { 150 }, .stride = { { 0 }, { 601 } } } },
-    { { .ndim = 2, .dim = { 3, 40 }, .stride = { { 40, 1 }, { 840, 1 } } }, { .ndim = 1, .dim = { 21 }, .stride = { { 0 }, { 40 } } } },
-    { { .ndim = 1, .dim = { 21 }, .stride = { { 1 }, { 40 } } }, { .ndim = 2, .dim = { 3, 40 }, .stride = { { 0 }, { 840, 1 } } } },
+    { { .ndim = 2, .dim = { 3, 40 }, .stride = { { 40, 1 }, { 840, 1 } } },
+      { .ndim = 1, .dim = { 21 }, .stride = { { 0 }, { 40 } } } },
+    { { .ndim = 1, .dim = { 21 }, .stride = { { 1 }, { 40 } } },
+      { .ndim = 2, .dim = { 3, 40 }, .stride = { { 0 }, { 840, 1 } } } },
     { { .ndim = 0 }, { .ndim = 1, .dim = { 1000 }, .stride = { { 0 }, { 1 } } } },
     { { .ndim = 0 }, { .ndim = 0 } },
     { { .ndim = 1, .dim = { 7 }, .stride = { { 1 }, { 1 } } }, { .ndim = 1, .dim = { 0 }, .stride = { { 0 }, { 7 } } } },
     { { .ndim = 1, .dim = { 0 }, .stride = { { 1 }, { 7 } } }, { .ndim = 1, .dim = { 7 }, .stride = { { 0 }, { 1 } } } },
     { { .ndim = 0 }, { .ndim = 1, .dim = { 70001 }, .stride = { { 0 }, { 1 } } } },
     { { .ndim = 1, .dim = { 2 }, .stride = { { 1 }, { 1 } } }, { .ndim = 1, .dim = { 65001 }, .stride = { { 0 }, { 2 } } } },
-    { { .ndim = 1, .dim = { 2 }, .stride = { { 1 }, { 65000 } } }, { .ndim = 2, .dim = { 260, 250 }, .stride = { { 0 }, { 1, 260 } } } },
+    { { .ndim = 1, .dim = { 2 }, .stride = { { 1 }, { 65000 } } },
+      { .ndim = 2, .dim = { 260, 250 }, .stride = { { 0 }, { 1, 260 } } } },
     { { .ndim = 1, .dim = { 9000 }, .stride = { { 1 }, { 7 } } }, { .ndim = 1, .dim = { 7 }, .stride = { { 0 }, { 1 } } } },
-    { { .ndim = 1, .dim = { 30 }, .stride = { { 1 }, { 1 } } }, { .ndim = 2, .dim = { 30, 40 }, .stride = { { 0 }, { 1200, 30 } } } },
+    { { .ndim = 1, .dim = { 30 }, .stride = { { 1 }, { 1 } } },
+      { .ndim = 2, .dim = { 30, 40 }, .stride = { { 0 }, { 1200, 30 } } } },
 };
 
 static void check_reduce(const tpi_kernels *k, const tpi_run *r, tpi_reduce op, tp_dtype yt, tp_dtype t, const reduction *d)
 {
     int64_t last = extent(&d->inner, 1) + extent(&d->outer, 1), n = extent(&d->outer, 0), inner = tpi_ref_numel(&d->inner);
-    double  tol = tolerance(yt) * (op == TPI_PROD ? 4 : 1), low = (op == TPI_SUM ? sqrt((double)inner) : 1e-20) + (yt == TP_F16 ? 1e-2 : 0);
+    double  tol = tolerance(yt) * (op == TPI_PROD ? 4 : 1);
+    double  low = (op == TPI_SUM ? sqrt((double)inner) : 1e-20) + (yt == TP_F16 ? 1e-2 : 0);
     char    what[40];
 
     fill(2, t, last, op == TPI_PROD ? 1.7 : 2);
@@ -281,7 +315,9 @@ static void sums_keep_their_bits(const tpi_kernels *k, const tpi_run *r)
 
 static void cumsums(const tpi_kernels *k, const tpi_run *r)
 {
-    const int64_t dim[][3] = { { 1, 0, 3 }, { 0, 4, 1 }, { 1, 1, 1 }, { 3, 33, 1 }, { 2, 7, 5 }, { 2, 40, 700 }, { 300, 200, 1 } };
+    const int64_t dim[][3] = {
+        { 1, 0, 3 }, { 0, 4, 1 }, { 1, 1, 1 }, { 3, 33, 1 }, { 2, 7, 5 }, { 2, 40, 700 }, { 300, 200, 1 },
+    };
 
     for (int i = 0; i < COUNT(dim) * TP_BOOL * 2; i++) {
         const int64_t *d = dim[i / (TP_BOOL * 2)];
