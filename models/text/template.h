@@ -34,13 +34,14 @@ typedef struct tp_span {
     bool    trained; /* an assistant's text or the token that ends it */
 } tp_span;
 
-/* Starts with zeros; the caller frees it. */
+/* Starts with zeros: `tp_spans spans = { 0 };`. */
 typedef struct tp_spans {
     tp_text  text;
     tp_span *span;
     size_t   n, cap;
 } tp_spans;
 
+/* Makes it empty again; NULL is allowed. */
 TP_API void tp_spans_free(tp_spans *spans);
 
 typedef struct tp_template tp_template;
