@@ -180,15 +180,20 @@ tpi_regex *tpi_tok_literal(tp_ctx *ctx, const char *what, const char *text, size
 {
     tp_text    t = { 0 };
     tpi_regex *re = NULL;
-    bool       ok = n <= TPI_REGEX_MAX / 2;
+    tp_code    rc = TP_OK;
 
-    for (size_t i = 0; i < n && ok; i++)
-        ok = (strchr("\\^$.[]|()?*+{}#- ", text[i]) == NULL || text[i] == '\0' || tpi_text_add(&t, "\\", 1) == TP_OK) &&
-             tpi_text_add(&t, text + i, 1) == TP_OK;
-    if (ok)
+    if (n > TPI_REGEX_MAX / 2)
+        return tp_fail(ctx, TP_EFORMAT, "%s: the text has %zu bytes, at most %d are taken", what, n, TPI_REGEX_MAX / 2);
+    for (size_t i = 0; i < n && rc == TP_OK; i++) {
+        if (text[i] != '\0' && strchr("\\^$.[]|()?*+{}#- ", text[i]) != NULL)
+            rc = tpi_text_add(&t, "\\", 1);
+        if (rc == TP_OK)
+            rc = tpi_text_add(&t, text + i, 1);
+    }
+    if (rc == TP_OK)
         re = tpi_regex_new(ctx, what, t.p ? t.p : "", t.n);
     else
-        (void)tp_fail(ctx, TP_EFORMAT, "%s: the text of %zu bytes is too long", what, n);
+        (void)tp_fail(ctx, rc, "%s: out of memory", what);
     tp_text_free(&t);
     return re;
 }
