@@ -1,34 +1,38 @@
 /* init.c - first values of parameters. */
 #include "core/internal.h"
+#include "core/number.h"
 #include "nn/module.h"
 
 #include <math.h>
 
-enum { PURPOSE_INIT = 1 };
+enum { PURPOSE_INIT = 4 }; /* 1 to 3 are those of ops and models */
 
 /* Fills x from a random stream of its own. */
 static tp_tensor *draw(tp_ctx *ctx, tp_tensor *x, tpi_random kind, double p, double q)
 {
     tpi_run r;
+    tp_code code;
 
     if (!tp_ok(ctx) || !tpi_check(ctx, "init", x, 0))
         return NULL;
     if (!x->contiguous)
         return tp_fail(ctx, TP_EARG, "init: the tensor is a strided view");
+    if (!(kind == TPI_UNIFORM ? p <= q && isfinite(q - p) : isfinite(p) && q >= 0 && isfinite(q)))
+        return tp_fail(ctx, TP_EARG, "init: %g, %g: expected low <= high, or a mean and a deviation >= 0", p, q);
+    if (!tp_dtype_is_float((tp_dtype)x->dtype))
+        return tp_fail(ctx, TP_EDTYPE, "init: dtype %s, expected a floating one", tp_dtype_name((tp_dtype)x->dtype));
     if (!tpi_can_do(ctx, "init", tpi_can_of(ctx)->random, (tp_dtype)x->dtype))
         return NULL;
     r = tpi_run_of(ctx);
     tpi_touch(x);
-    return tpi_done(ctx, "init",
-                    tpi_k(ctx)->random(&r, kind, (tp_dtype)x->dtype, x->data, x->numel, p, q,
-                                       tpi_next_key(ctx, PURPOSE_INIT)))
-               ? x
-               : NULL;
+    code = tpi_k(ctx)->random(&r, kind, (tp_dtype)x->dtype, x->data, x->numel, p, q, tpi_next_key(ctx, PURPOSE_INIT));
+    return tpi_done(ctx, "init", code) ? x : NULL;
 }
 
 tp_tensor *tp_init_constant(tp_ctx *ctx, tp_tensor *x, double value)
 {
     tpi_run r;
+    int64_t whole = tpi_clip(value, -9223372036854775808.0, 9223372036854775808.0, INT64_MIN, INT64_MAX);
 
     if (!tp_ok(ctx) || !tpi_check(ctx, "init", x, 0))
         return NULL;
@@ -36,9 +40,7 @@ tp_tensor *tp_init_constant(tp_ctx *ctx, tp_tensor *x, double value)
         return tp_fail(ctx, TP_EARG, "init: the tensor is a strided view");
     r = tpi_run_of(ctx);
     tpi_touch(x);
-    return tpi_done(ctx, "init", tpi_k(ctx)->fill(&r, (tp_dtype)x->dtype, x->data, x->numel, value, (int64_t)value))
-               ? x
-               : NULL;
+    return tpi_done(ctx, "init", tpi_k(ctx)->fill(&r, (tp_dtype)x->dtype, x->data, x->numel, value, whole)) ? x : NULL;
 }
 
 tp_tensor *tp_init_normal(tp_ctx *ctx, tp_tensor *x, double mean, double std)

@@ -90,7 +90,13 @@ void tp_dropout_init(tp_ctx *ctx, tp_dropout_layer *d, tp_module *parent, const 
 
 tp_tensor *tp_dropout_forward(tp_ctx *ctx, tp_dropout_layer *d, tp_tensor *x)
 {
+    const char *before;
+    tp_tensor  *y;
+
     if (!tp_ok(ctx) || d == NULL)
         return tp_fail(ctx, TP_EARG, "dropout: no layer");
-    return tp_dropout(ctx, x, d->p, d->m.training);
+    before = tp_module_enter(ctx, &d->m);
+    y = tp_dropout(ctx, x, d->p, d->m.training);
+    tp_module_leave(ctx, before);
+    return y;
 }

@@ -61,20 +61,18 @@ tp_tensor *tp_adapter_next(tp_ctx *ctx, tp_adapter *ad, tp_tensor *x)
 static bool complete_option(tp_ctx *ctx, const tp_adapter_type *type, const tp_option *o, void *opts)
 {
     char  *field = (char *)opts + o->offset;
-    double v;
+    double v, given;
     int    i;
 
     if (o->kind == TP_OPT_REAL) {
-        memcpy(&v, field, sizeof v);
+        memcpy(&given, field, sizeof given);
     } else {
         memcpy(&i, field, sizeof i);
-        v = i;
+        given = i;
     }
-    v = v == 0 ? o->standard : v < 0 ? 0 : v;
-    if (!(v >= o->low && v <= o->high)) {
-        tp_fail(ctx, TP_EARG, "%s: %s is %g, expected %g to %g", type->name, o->name, v, o->low, o->high);
-        return false;
-    }
+    v = given == 0 ? o->standard : given < 0 ? 0 : given;
+    if (!(v >= o->low && v <= o->high))
+        return tp_fail(ctx, TP_EARG, "%s: %s is %g, expected %g to %g", type->name, o->name, given, o->low, o->high) != NULL;
     i = (int)v;
     if (o->kind == TP_OPT_REAL)
         memcpy(field, &v, sizeof v);
@@ -83,52 +81,69 @@ static bool complete_option(tp_ctx *ctx, const tp_adapter_type *type, const tp_o
     return true;
 }
 
-static void *own_opts(tp_ctx *ctx, const tp_adapter_type *type, const void *opts)
+static bool complete_opts(tp_ctx *ctx, const tp_adapter_type *type, void *own)
 {
-    void *own = tpi_alloc(ctx, 1, type->opts_size);
-
-    if (own == NULL)
-        return NULL;
-    if (opts != NULL)
-        memcpy(own, opts, type->opts_size);
     for (const tp_option *o = type->options; o != NULL && o->name != NULL; o++)
-        if (!complete_option(ctx, type, o, own)) {
-            tpi_free(own);
-            return NULL;
+        if (!complete_option(ctx, type, o, own))
+            return false;
+    return true;
+}
+
+/* Takes the adapter out of its layer's chain. */
+static void adapter_freed(tp_module *m)
+{
+    tp_adapter *ad = (tp_adapter *)m;
+
+    for (tp_adapter **at = &ad->linear->adapters; *at != NULL; at = &(*at)->below)
+        if (*at == ad) {
+            *at = ad->below;
+            break;
         }
-    return own;
+    tp_release(ad->unmerged);
+    ad->unmerged = NULL;
+}
+
+/* The options lie behind the struct, so that they go with it. */
+static tp_adapter *adapter_new(tp_ctx *ctx, tp_linear *linear, const tp_adapter_type *type, const void *opts)
+{
+    size_t      room = (type->size + 15) & ~(size_t)15;
+    tp_adapter *ad = tp_module_new(ctx, room + type->opts_size, &linear->m, type->name, "");
+
+    if (ad == NULL)
+        return NULL;
+    ad->m.adapter = true;
+    ad->m.on_free = adapter_freed;
+    ad->opts = (char *)ad + room;
+    if (opts != NULL)
+        memcpy((char *)ad + room, opts, type->opts_size);
+    ad->type = type;
+    ad->linear = linear;
+    ad->below = linear->adapters;
+    ad->active = true;
+    if (complete_opts(ctx, type, (char *)ad + room))
+        type->init(ctx, ad);
+    if (tp_ok(ctx))
+        return ad;
+    tp_module_free(&ad->m);
+    return NULL;
 }
 
 tp_adapter *tp_adapter_attach(tp_ctx *ctx, tp_linear *linear, const tp_adapter_type *type, const void *opts)
 {
     const char *before;
     tp_adapter *ad;
-    void       *own;
-    size_t      room;
+    tp_scope    s;
 
-    if (!tp_ok(ctx) || linear == NULL || type == NULL || type->size < sizeof *ad)
-        return tp_fail(ctx, TP_EARG,
-                       "adapter_attach: no layer, no type, or one whose struct does not begin with tp_adapter");
+    if (!tp_ok(ctx) || linear == NULL || linear->w == NULL || type == NULL)
+        return tp_fail(ctx, TP_EARG, "adapter_attach: no layer or no type");
+    if (type->name == NULL || type->size < sizeof *ad || type->init == NULL || type->forward == NULL)
+        return tp_fail(ctx, TP_EARG, "adapter_attach: a type needs a name, init, forward, and a struct that begins with tp_adapter");
     before = tp_module_enter(ctx, &linear->m);
-    own = own_opts(ctx, type, opts);
-    room = (type->size + 15) & ~(size_t)15;
-    ad = own ? tp_module_new(ctx, room + type->opts_size, &linear->m, type->name, "") : NULL;
-    if (ad != NULL) { /* the options lie behind the struct, so that they go with it */
-        memcpy((char *)ad + room, own, type->opts_size);
-        ad->opts = (char *)ad + room;
-        ad->type = type;
-        ad->linear = linear;
-        ad->below = linear->adapters;
-        ad->active = true;
-        type->init(ctx, ad);
-        if (tp_ok(ctx)) {
-            linear->adapters = ad;
-        } else {
-            tp_module_free(&ad->m);
-            ad = NULL;
-        }
-    }
-    tpi_free(own);
+    s = tp_scope_begin(ctx);
+    ad = adapter_new(ctx, linear, type, opts);
+    tp_scope_end(ctx, s);
+    if (ad != NULL)
+        linear->adapters = ad;
     tp_module_leave(ctx, before);
     return ad;
 }

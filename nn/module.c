@@ -1,10 +1,12 @@
-/* module.c - the tree of modules and their parameters. */
+/* module.c - the tree of modules, and what they own. */
 #include "core/internal.h"
 #include "nn/module.h"
 
 #include <string.h>
 
-/* The part of the path that m's children get: adapters do not show. */
+enum { MAX_PATH = 512, MAX_NAME = MAX_PATH + 128 };
+
+/* The part of the path that m's children get: nameless modules do not show. */
 static const char *prefix_of(const tp_module *m)
 {
     if (m == NULL)
@@ -12,38 +14,69 @@ static const char *prefix_of(const tp_module *m)
     return m->name[0] == '\0' && m->parent != NULL ? prefix_of(m->parent) : m->path;
 }
 
+/* ---- making ---------------------------------------------------------------------------------------------------------- */
+
+/* Whether m is parent, above it, or one of its children. */
+static bool in_tree(const tp_module *m, const tp_module *parent)
+{
+    for (const tp_module *a = parent; a != NULL; a = a->parent)
+        if (a == m)
+            return true;
+    for (const tp_module *c = parent ? parent->child : NULL; c != NULL; c = c->next)
+        if (c == m)
+            return true;
+    return false;
+}
+
+static bool name_it(tp_ctx *ctx, tp_module *m, const tp_module *parent, const char *kind, const char *name)
+{
+    char        path[MAX_PATH];
+    const char *prefix = prefix_of(parent);
+    bool        dot = prefix[0] != '\0' && name[0] != '\0';
+
+    if (strlen(prefix) + strlen(name) + 2 > sizeof path || strlen(kind) >= sizeof path)
+        return tp_fail(ctx, TP_EARG, "module_init: the path of '%.80s' would have more than %d bytes", name, MAX_PATH - 1) != NULL;
+    snprintf(path, sizeof path, "%s%s%s", prefix, dot ? "." : "", parent ? name : "");
+    for (const tp_module *c = parent ? parent->child : NULL; c != NULL; c = c->next)
+        if (name[0] != '\0' && strcmp(c->name, name) == 0)
+            return tp_fail(ctx, TP_EARG, "module_init: there is a module '%s' already", path) != NULL;
+    kind = tpi_intern(ctx, kind);
+    name = kind ? tpi_intern(ctx, name) : NULL;
+    m->path = name ? tpi_intern(ctx, path) : NULL;
+    if (m->path == NULL)
+        return false;
+    m->kind = kind;
+    m->name = name;
+    return true;
+}
+
 void tp_module_init(tp_ctx *ctx, tp_module *m, tp_module *parent, const char *kind, const char *name)
 {
-    char        path[512];
-    const char *prefix = prefix_of(parent);
     tp_module **at;
 
     if (m == NULL)
         return;
+    if (in_tree(m, parent)) {
+        tp_fail(ctx, TP_EARG, "module_init: '%s' is its own ancestor or is there already", name ? name : "");
+        return;
+    }
     memset(m, 0, sizeof *m);
     m->ctx = ctx;
     m->kind = m->name = m->path = "";
-    m->training = true;
-    if (!tp_ok(ctx) || kind == NULL || name == NULL)
-        return;
-    snprintf(path, sizeof path, "%s%s%s", parent ? prefix : "", parent && prefix[0] && name[0] ? "." : "",
-             parent ? name : "");
-    m->kind = tpi_intern(ctx, kind);
-    m->name = tpi_intern(ctx, name);
-    m->path = tpi_intern(ctx, path);
-    if (!tp_ok(ctx)) {
-        m->kind = m->name = m->path = "";
+    m->training = parent ? parent->training : true;
+    m->adapter = parent ? parent->adapter : false;
+    if (tp_ok(ctx) && (kind == NULL || name == NULL))
+        tp_fail(ctx, TP_EARG, "module_init: a kind and a name are needed");
+    if (!tp_ok(ctx) || !name_it(ctx, m, parent, kind, name)) {
+        m->path = "";
         return;
     }
     m->parent = parent;
-    if (parent == NULL)
-        return;
-    for (at = &parent->child; *at != NULL; at = &(*at)->next)
-        if (*at == m || parent == m) {
-            tp_fail(ctx, TP_EARG, "module_init: '%s' is its own ancestor or is there already", name);
-            return;
+    for (at = parent ? &parent->child : NULL; at != NULL; at = &(*at)->next)
+        if (*at == NULL) {
+            *at = m;
+            break;
         }
-    *at = m;
 }
 
 void *tp_module_new(tp_ctx *ctx, size_t size, tp_module *parent, const char *kind, const char *name)
@@ -66,13 +99,17 @@ void *tp_module_new(tp_ctx *ctx, size_t size, tp_module *parent, const char *kin
     return m;
 }
 
+/* ---- freeing --------------------------------------------------------------------------------------------------------- */
+
 static void free_below(tp_module *m)
 {
+    if (m->on_free != NULL)
+        m->on_free(m);
     while (m->child != NULL) {
         tp_module *c = m->child;
 
         m->child = c->next;
-        c->parent = NULL;
+        c->next = NULL;
         free_below(c);
     }
     while (m->param != NULL) {
@@ -83,6 +120,8 @@ static void free_below(tp_module *m)
         *p->slot = NULL;
         tpi_free(p);
     }
+    m->parent = NULL; /* a struct of somebody else's may be freed once more */
+    m->on_free = NULL;
     tpi_free(m->owned);
 }
 
@@ -97,20 +136,24 @@ void tp_module_free(tp_module *m)
             *at = m->next;
             break;
         }
+    m->next = NULL;
     free_below(m);
 }
 
-/* ---- parameters -------------------------------------------------------------------------------------------------- */
+/* ---- parameters ------------------------------------------------------------------------------------------------------ */
 
-tp_tensor *tp_param_set(tp_ctx *ctx, tp_module *m, tp_tensor **slot, const char *name, tp_tensor *x)
+static tp_param *own_param(const tp_module *m, const char *name)
 {
-    tp_param *p, **at;
+    for (tp_param *p = m->param; p != NULL; p = p->next)
+        if (strcmp(p->name, name) == 0)
+            return p;
+    return NULL;
+}
 
-    if (!tp_ok(ctx) || m == NULL || slot == NULL || name == NULL)
-        return tp_fail(ctx, TP_EARG, "param_set: a module, a slot and a name are needed");
-    if (!tpi_check(ctx, "param_set", x, 0))
-        return NULL;
-    p = tpi_alloc(ctx, 1, sizeof *p);
+static tp_param *append_param(tp_ctx *ctx, tp_module *m, tp_tensor **slot, const char *name)
+{
+    tp_param *p = tpi_alloc(ctx, 1, sizeof *p), **at;
+
     if (p == NULL)
         return NULL;
     p->name = tpi_intern(ctx, name);
@@ -120,19 +163,43 @@ tp_tensor *tp_param_set(tp_ctx *ctx, tp_module *m, tp_tensor **slot, const char 
     }
     p->slot = slot;
     p->lr_factor = 1;
-    *slot = tp_retain(x);
+    *slot = NULL;
     for (at = &m->param; *at != NULL; at = &(*at)->next)
         ;
     *at = p;
+    return p;
+}
+
+tp_tensor *tp_param_set(tp_ctx *ctx, tp_module *m, tp_tensor **slot, const char *name, tp_tensor *x)
+{
+    tp_param *p;
+
+    if (!tp_ok(ctx) || m == NULL || slot == NULL || name == NULL)
+        return tp_fail(ctx, TP_EARG, "param_set: a module, a slot and a name are needed");
+    if (!tpi_check(ctx, "param_set", x, 0))
+        return NULL;
+    if (strlen(name) >= MAX_NAME - MAX_PATH)
+        return tp_fail(ctx, TP_EARG, "param_set: the name %.80s... has more than %d bytes", name, MAX_NAME - MAX_PATH - 1);
+    p = own_param(m, name);
+    if (p != NULL && p->slot != slot)
+        return tp_fail(ctx, TP_EARG, "param_set: '%s' has a parameter %s already", m->path, name);
+    if (p == NULL)
+        p = append_param(ctx, m, slot, name);
+    if (p == NULL)
+        return NULL;
+    tp_retain(x);
+    tp_release(*slot);
+    *slot = x;
     return x;
 }
 
-tp_tensor *tp_param_new(tp_ctx *ctx, tp_module *m, tp_tensor **slot, const char *name, tp_dtype t, int ndim,
-                        const int64_t *dim)
+tp_tensor *tp_param_new(tp_ctx *ctx, tp_module *m, tp_tensor **slot, const char *name, tp_dtype t, int ndim, const int64_t *dim)
 {
     tp_scope   s;
     tp_tensor *x;
 
+    if (m != NULL && name != NULL && own_param(m, name) != NULL)
+        return tp_fail(ctx, TP_EARG, "param_new: '%s' has a parameter %s already", m->path, name);
     if (slot != NULL)
         *slot = NULL;
     if (!tp_ok(ctx))
@@ -146,41 +213,47 @@ tp_tensor *tp_param_new(tp_ctx *ctx, tp_module *m, tp_tensor **slot, const char 
     return x;
 }
 
-tp_param *tp_param_find(tp_module *root, const char *name)
-{
-    const char *dot = name ? strrchr(name, '.') : NULL;
-    char        path[512];
-    tp_module  *m = root;
+/* ---- finding --------------------------------------------------------------------------------------------------------- */
 
-    if (root == NULL || name == NULL || (dot != NULL && (size_t)(dot - name) >= sizeof path))
+/* What follows c's name in path: "" at its end, NULL when path does not begin with it.  Nameless modules take nothing. */
+static const char *behind(const tp_module *c, const char *path)
+{
+    size_t n = strlen(c->name);
+
+    if (n == 0)
+        return path;
+    if (strncmp(path, c->name, n) != 0 || (path[n] != '\0' && (path[n] != '.' || path[n + 1] == '\0')))
         return NULL;
-    if (dot != NULL) {
-        memcpy(path, name, (size_t)(dot - name));
-        path[dot - name] = '\0';
-        m = tp_module_find(root, path);
-    }
-    for (; m != NULL;
-         m = m->child && m->child->name[0] == '\0' ? m->child : NULL) /* an adapter's count as its layer's */
-        for (tp_param *p = m->param; p != NULL; p = p->next)
-            if (strcmp(p->name, dot ? dot + 1 : name) == 0)
-                return p;
-    return NULL;
+    return path + n + (path[n] == '.');
 }
 
 tp_module *tp_module_find(tp_module *root, const char *path)
 {
-    size_t n;
-
     if (root == NULL || path == NULL || path[0] == '\0')
-        return root;
-    n = strcspn(path, ".");
-    for (tp_module *c = root->child; c != NULL; c = c->next)
-        if (strlen(c->name) == n && n > 0 && strncmp(c->name, path, n) == 0)
-            return tp_module_find(c, path[n] == '.' ? path + n + 1 : "");
+        return path ? root : NULL;
+    for (tp_module *c = root->child; c != NULL; c = c->next) {
+        const char *rest = behind(c, path);
+        tp_module  *m = rest ? tp_module_find(c, rest) : NULL;
+
+        if (m != NULL)
+            return m;
+    }
     return NULL;
 }
 
-/* ---- walks ------------------------------------------------------------------------------------------------------- */
+tp_param *tp_param_find(tp_module *root, const char *name)
+{
+    tp_param *p = root && name ? own_param(root, name) : NULL;
+
+    for (tp_module *c = root && name ? root->child : NULL; c != NULL && p == NULL; c = c->next) {
+        const char *rest = behind(c, name);
+
+        p = rest && rest[0] != '\0' ? tp_param_find(c, rest) : NULL;
+    }
+    return p;
+}
+
+/* ---- walks ----------------------------------------------------------------------------------------------------------- */
 
 void tp_module_walk(tp_module *m, void (*fn)(tp_module *m, void *user), void *user)
 {
@@ -194,26 +267,20 @@ void tp_module_walk(tp_module *m, void (*fn)(tp_module *m, void *user), void *us
 }
 
 typedef struct {
-    bool unique;
     void (*fn)(tp_module *m, tp_param *p, const char *name, void *user);
     void         *user;
-    tpi_storage **seen; /* an open hash of the storages met so far */
-    size_t        n_seen;
+    tpi_storage **seen; /* NULL: all come; else an open hash of the storages met so far */
+    size_t        mask;
 } param_walk;
-
-enum { SEEN = 1 << 16 };
 
 static bool first_time(param_walk *w, tpi_storage *s)
 {
-    size_t i = ((uintptr_t)s >> 5) & (SEEN - 1);
+    size_t i = ((uintptr_t)s >> 5) & w->mask;
 
-    if (s == NULL || w->n_seen >= SEEN - 1)
-        return true;
-    for (; w->seen[i] != NULL; i = (i + 1) & (SEEN - 1))
+    for (; w->seen[i] != NULL; i = (i + 1) & w->mask)
         if (w->seen[i] == s)
             return false;
     w->seen[i] = s;
-    w->n_seen++;
     return true;
 }
 
@@ -221,26 +288,35 @@ static void walk_params(tp_module *m, void *user)
 {
     param_walk *w = user;
     const char *prefix = prefix_of(m);
-    char        name[640];
+    char        name[MAX_NAME];
 
     for (tp_param *p = m->param, *next; p != NULL; p = next) {
         next = p->next;
-        if (*p->slot == NULL || (w->unique && !first_time(w, (*p->slot)->store)))
+        if (*p->slot == NULL || (w->seen != NULL && !first_time(w, (*p->slot)->store)))
             continue;
         snprintf(name, sizeof name, "%s%s%s", prefix, prefix[0] ? "." : "", p->name);
         w->fn(m, p, name, w->user);
     }
 }
 
-void tp_module_params(tp_module *m, bool unique, void (*fn)(tp_module *m, tp_param *p, const char *name, void *user),
-                      void *user)
+static void count_slots(tp_module *m, void *user)
 {
-    param_walk w = { unique, fn, user, NULL, 0 };
+    for (tp_param *p = m->param; p != NULL; p = p->next)
+        ++*(size_t *)user;
+}
+
+void tp_module_params(tp_module *m, bool unique, void (*fn)(tp_module *m, tp_param *p, const char *name, void *user), void *user)
+{
+    param_walk w = { fn, user, NULL, 15 };
+    size_t     n = 0;
 
     if (m == NULL || fn == NULL)
         return;
     if (unique) {
-        w.seen = tpi_alloc(m->ctx, SEEN, sizeof *w.seen);
+        tp_module_walk(m, count_slots, &n);
+        while (w.mask < 2 * n)
+            w.mask = 2 * w.mask + 1;
+        w.seen = tpi_alloc(m->ctx, w.mask + 1, sizeof *w.seen);
         if (w.seen == NULL)
             return;
     }
@@ -270,46 +346,7 @@ tp_count tp_module_count(tp_module *m)
     return c;
 }
 
-static void freeze_one(tp_module *m, tp_param *p, const char *name, void *user)
-{
-    (void)name;
-    (void)user;
-    tp_set_trainable(m->ctx, *p->slot, false);
-}
-
-static void unfreeze_one(tp_module *m, tp_param *p, const char *name, void *user)
-{
-    (void)name;
-    (void)user;
-    if (!p->buffer && tp_dtype_is_float(tp_dtype_of(*p->slot)))
-        tp_set_trainable(m->ctx, *p->slot, true);
-}
-
-static void clear_one(tp_module *m, tp_param *p, const char *name, void *user)
-{
-    (void)m;
-    (void)name;
-    (void)user;
-    tp_grad_drop(*p->slot);
-}
-
-void tp_module_freeze(tp_ctx *ctx, tp_module *m)
-{
-    if (tp_ok(ctx))
-        tp_module_params(m, false, freeze_one, NULL);
-}
-
-void tp_module_unfreeze(tp_ctx *ctx, tp_module *m)
-{
-    if (tp_ok(ctx))
-        tp_module_params(m, false, unfreeze_one, NULL);
-}
-
-void tp_grad_clear(tp_ctx *ctx, tp_module *m)
-{
-    if (ctx != NULL)
-        tp_module_params(m, false, clear_one, NULL);
-}
+/* ---- running --------------------------------------------------------------------------------------------------------- */
 
 static void set_training(tp_module *m, void *user)
 {

@@ -29,20 +29,29 @@ static bool add_alternative(tp_ctx *ctx, tpi_pattern *p, const char *s, size_t n
     return a->re != NULL;
 }
 
+/* The bracket that ends the class at s, or the end of the text. */
+static const char *class_end(const char *s)
+{
+    s += s[1] == '^' ? 2 : 1;
+    for (s += *s == ']'; *s != '\0' && *s != ']'; s++) {
+        const char *posix = s[0] == '[' && s[1] == ':' ? strstr(s, ":]") : NULL;
+
+        s = posix ? posix + 1 : *s == '\\' && s[1] != '\0' ? s + 1 : s;
+    }
+    return s;
+}
+
 /* "a|(b|c)|d" has three alternatives; escapes and classes are skipped over. */
 static bool split(tp_ctx *ctx, tpi_pattern *p)
 {
     const char *from = p->text, *s = p->text;
     int         depth = 0;
-    bool class = false;
 
     for (; *s != '\0'; s++) {
-        if (*s == '\\' && s[1] != '\0')
+        if (*s == '[')
+            s = class_end(s);
+        else if (*s == '\\' && s[1] != '\0')
             s++;
-        else if (class)
-            class = *s != ']' || s[-1] == '[';
-        else if (*s == '[')
-            class = true;
         else if (*s == '(')
             depth++;
         else if (*s == ')')
@@ -52,6 +61,8 @@ static bool split(tp_ctx *ctx, tpi_pattern *p)
                 return false;
             from = s + 1;
         }
+        if (*s == '\0')
+            break;
     }
     return add_alternative(ctx, p, from, (size_t)(s - from));
 }
@@ -114,4 +125,33 @@ bool tpi_pattern_check(tp_ctx *ctx, const tpi_pattern *p, const char *names)
             tp_fail(ctx, TP_EARG, "%s: '%s' matches nothing%s%s", p->what, p->alt[i].text,
                     names && names[0] ? "; there are: " : "", names ? names : "");
     return tp_ok(ctx);
+}
+
+/* ---- names that exist ------------------------------------------------------------------------------------------------ */
+
+static bool has_word(const char *text, const char *word, size_t n)
+{
+    for (const char *s = text; *s != '\0'; s += strspn(s, " ")) {
+        size_t len = strcspn(s, " ");
+
+        if (len == n && strncmp(s, word, n) == 0)
+            return true;
+        s += len;
+    }
+    return false;
+}
+
+void tpi_names_add(tpi_names *n, const char *path, int parts)
+{
+    size_t      used = strlen(n->text), len;
+    const char *s = path + strlen(path);
+
+    while (s > path && (s[-1] != '.' || --parts > 0))
+        s--;
+    len = strlen(s);
+    if (len == 0 || has_word(n->text, s, len) || has_word(n->text, "...", 3))
+        return;
+    if (used + len + 6 > sizeof n->text)
+        s = "...";
+    snprintf(n->text + used, sizeof n->text - used, "%s%s", used ? " " : "", s);
 }

@@ -17,4 +17,12 @@ bool tpi_pattern_matches(tp_ctx *ctx, tpi_pattern *p, const char *path);
 /* Fails with TP_EARG unless every alternative has matched something: "...; there are: names".  names may be NULL. */
 bool tpi_pattern_check(tp_ctx *ctx, const tpi_pattern *p, const char *names);
 
+/* Names that exist, for that error: each once, as many as there is room for. */
+typedef struct tpi_names {
+    char text[600];
+} tpi_names;
+
+/* Adds the last `parts` parts of a dotted path. */
+void tpi_names_add(tpi_names *n, const char *path, int parts);
+
 #endif

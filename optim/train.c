@@ -3,7 +3,6 @@
 #include "core/internal.h"
 
 #include <math.h>
-#include <string.h>
 #include <time.h>
 
 static double now(void)
@@ -49,7 +48,9 @@ static bool one_batch(tp_ctx *ctx, const tp_train_plan *plan, int64_t step, sums
             s->sample = info.sample;
             s->line = info.line;
             not_finite(ctx, "the loss", step, s);
-        } else if (info.count > 0 && tp_needs_grad(loss)) {
+        } else if (!(info.count >= 0 && isfinite(info.count))) {
+            tp_fail(ctx, TP_EARG, "train: the loss of step %lld has a count of %g, expected 0 or more", (long long)step, info.count);
+        } else if (info.count > 0) { /* a batch without targets changes nothing */
             tp_backward(ctx, loss);
         }
         s->loss += value;
@@ -73,7 +74,7 @@ static bool one_step(tp_ctx *ctx, const tp_train_plan *plan, int64_t step, tp_st
         return false;
     info->lr = plan->lr * tp_schedule_factor(&plan->schedule, step - 1);
     tp_optim_set_lr(plan->opt, info->lr);
-    if (s.count > 0) { /* a batch without targets changes nothing */
+    if (s.count > 0) {
         tp_optim_scale(plan->opt, 1 / s.count);
         info->grad_norm = tp_clip_norm(ctx, plan->opt, plan->clip);
         if (tp_ok(ctx) && !isfinite(info->grad_norm))
@@ -91,16 +92,18 @@ static bool one_step(tp_ctx *ctx, const tp_train_plan *plan, int64_t step, tp_st
 /* False when early stopping ends the run. */
 static bool validation(tp_ctx *ctx, const tp_train_plan *plan, int64_t step, int64_t *worse, tp_train_result *r)
 {
-    bool   was = tp_record(ctx, false), best;
-    double loss;
+    bool     was = tp_record(ctx, false), best;
+    tp_scope s = tp_scope_begin(ctx);
+    double   loss;
 
     tp_module_set_training(plan->root, false);
     loss = plan->validate(ctx, plan->user);
     tp_module_set_training(plan->root, true);
+    tp_scope_end(ctx, s);
     tp_record(ctx, was);
     if (!tp_ok(ctx))
         return false;
-    best = isnan(r->best_loss) || loss < r->best_loss;
+    best = loss < r->best_loss || (isnan(r->best_loss) && !isnan(loss));
     if (best) {
         r->best_loss = loss;
         r->best_step = step;
@@ -112,34 +115,60 @@ static bool validation(tp_ctx *ctx, const tp_train_plan *plan, int64_t step, int
     return tp_ok(ctx) && !r->stopped_early;
 }
 
-bool tp_train(tp_ctx *ctx, const tp_train_plan *plan, tp_train_result *result)
+/* False when the run ends. */
+static bool after_step(tp_ctx *ctx, const tp_train_plan *plan, const tp_step_info *info, int64_t *worse, tp_train_result *r)
 {
-    tp_train_result r = { .best_loss = NAN };
-    double          start = now();
-    int64_t         worse = 0;
+    bool due = plan->validate != NULL && plan->eval_every > 0 && (info->step % plan->eval_every == 0 || info->step == plan->steps);
 
-    if (tp_ok(ctx) &&
-        (plan == NULL || plan->root == NULL || plan->opt == NULL || plan->loss == NULL || plan->steps < 0))
-        tp_fail(ctx, TP_EARG, "train: a plan needs root, opt, loss and steps");
+    if (plan->on_step != NULL && !plan->on_step(ctx, plan->user, info))
+        return false;
+    if (plan->stop != NULL && *plan->stop) {
+        r->interrupted = true;
+        return false;
+    }
+    return tp_ok(ctx) && (!due || validation(ctx, plan, info->step, worse, r));
+}
+
+static void run_steps(tp_ctx *ctx, const tp_train_plan *plan, tp_train_result *r)
+{
+    double  start = now();
+    int64_t worse = 0;
+
     for (int64_t step = 1; tp_ok(ctx) && step <= plan->steps; step++) {
         tp_step_info info = { .steps = plan->steps };
 
         if (!one_step(ctx, plan, step, &info)) {
-            r.out_of_data = tp_ok(ctx);
-            break;
+            r->out_of_data = tp_ok(ctx);
+            return;
         }
         info.elapsed = now() - start;
-        r.steps = step;
-        r.last_loss = info.loss;
-        if (plan->on_step != NULL && !plan->on_step(ctx, plan->user, &info))
-            break;
-        if (plan->validate != NULL && plan->eval_every > 0 && (step % plan->eval_every == 0 || step == plan->steps) &&
-            !validation(ctx, plan, step, &worse, &r))
-            break;
-        if (plan->stop != NULL && *plan->stop) {
-            r.interrupted = true;
-            break;
-        }
+        r->steps = step;
+        r->last_loss = info.loss;
+        if (!after_step(ctx, plan, &info, &worse, r))
+            return;
+    }
+}
+
+bool tp_train(tp_ctx *ctx, const tp_train_plan *plan, tp_train_result *result)
+{
+    tp_train_result r = { .best_loss = NAN };
+    tp_train_plan   p;
+    double          start = now(), lr;
+
+    if (tp_ok(ctx) && (plan == NULL || plan->root == NULL || plan->opt == NULL || plan->loss == NULL || plan->steps < 0))
+        tp_fail(ctx, TP_EARG, "train: a plan needs root, opt, loss and steps");
+    if (tp_ok(ctx)) {
+        p = *plan;
+        lr = tp_optim_lr(p.opt);
+        p.lr = p.lr == 0 ? lr : p.lr < 0 ? 0 : p.lr;
+        p.schedule.steps = p.schedule.steps > 0 ? p.schedule.steps : p.steps;
+        tp_grad_clear(ctx, p.root);
+        tp_module_set_training(p.root, true);
+        run_steps(ctx, &p, &r);
+        tp_optim_set_lr(p.opt, lr);
+        tp_optim_scale(p.opt, 1);
+        if (!tp_ok(ctx))
+            tp_grad_clear(ctx, p.root);
     }
     r.seconds = now() - start;
     if (result != NULL)

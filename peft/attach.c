@@ -1,17 +1,23 @@
 /* attach.c - choosing layers by name, and what concerns all adapters of a model. */
 #include "core/internal.h"
 #include "nn/pattern.h"
-#include "ops/ops.h"
 #include "peft/peft_internal.h"
 
 #include <string.h>
 
 bool tpi_is_linear(const tp_module *m)
 {
-    return strcmp(m->kind, "Linear") == 0;
+    return !m->adapter && strcmp(m->kind, "Linear") == 0;
 }
 
-/* ---- attaching --------------------------------------------------------------------------------------------------- */
+tp_module *tpi_top(tp_module *m)
+{
+    while (m->parent != NULL)
+        m = m->parent;
+    return m;
+}
+
+/* ---- attaching ------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     tp_ctx                *ctx;
@@ -19,20 +25,10 @@ typedef struct {
     const char            *text;
     const tp_adapter_type *type;
     const void            *opts;
-    int                    n;
-    char                   names[600]; /* the last parts of the layers' paths, for the error */
+    tp_adapter           **made;
+    int                    n, n_made;
+    tpi_names              names;
 } attaching;
-
-static void note_name(attaching *a, const char *path)
-{
-    const char *dot = strrchr(path, '.'), *name = dot ? dot + 1 : path;
-    char        padded[80];
-    size_t      n = strlen(a->names);
-
-    snprintf(padded, sizeof padded, " %s", name);
-    if (strlen(name) < 64 && strstr(a->names, padded) == NULL && n + strlen(padded) < sizeof a->names)
-        snprintf(a->names + n, sizeof a->names - n, "%s", padded);
-}
 
 /* First all layers are looked at, so that a pattern that does not fit changes nothing. */
 static void look_at(tp_module *m, void *user)
@@ -41,7 +37,7 @@ static void look_at(tp_module *m, void *user)
 
     if (!tpi_is_linear(m))
         return;
-    note_name(a, m->path);
+    tpi_names_add(&a->names, m->path, 1);
     a->n += tpi_pattern_matches(a->ctx, a->pattern, m->path);
 }
 
@@ -53,14 +49,16 @@ static void attach_one(tp_module *m, void *user)
     if (!tp_ok(a->ctx) || !tpi_is_linear(m) || !tpi_pattern_matches(a->ctx, a->pattern, m->path))
         return;
     ad = tp_adapter_attach(a->ctx, (tp_linear *)m, a->type, a->opts);
-    if (ad != NULL)
-        ad->pattern = tpi_intern(a->ctx, a->text);
+    if (ad == NULL)
+        return;
+    a->made[a->n_made++] = ad;
+    ad->pattern = a->text;
 }
 
 static void freeze_base(tp_module *m, tp_param *p, const char *name, void *user)
 {
     (void)name;
-    if (m->parent == NULL || !tpi_is_linear(m->parent)) /* an adapter is a layer's child */
+    if (!m->adapter)
         tp_set_trainable(user, *p->slot, false);
 }
 
@@ -69,9 +67,22 @@ void tpi_freeze_base(tp_ctx *ctx, tp_module *root)
     tp_module_params(root, false, freeze_base, ctx);
 }
 
+/* All or none of them. */
+static void attach_all(attaching *a, tp_module *root)
+{
+    a->made = tpi_alloc(a->ctx, (size_t)a->n, sizeof *a->made);
+    a->text = a->made ? tpi_intern(a->ctx, a->text) : NULL;
+    tp_module_walk(root, attach_one, a);
+    if (tp_ok(a->ctx))
+        tpi_freeze_base(a->ctx, root);
+    while (!tp_ok(a->ctx) && a->n_made > 0)
+        tp_module_free(&a->made[--a->n_made]->m);
+    tpi_free(a->made);
+}
+
 int tp_attach(tp_ctx *ctx, tp_module *root, const char *pattern, const tp_adapter_type *type, const void *opts)
 {
-    attaching a = { ctx, NULL, pattern, type, opts, 0, "" };
+    attaching a = { .ctx = ctx, .text = pattern, .type = type, .opts = opts };
 
     if (!tp_ok(ctx))
         return 0;
@@ -80,17 +91,14 @@ int tp_attach(tp_ctx *ctx, tp_module *root, const char *pattern, const tp_adapte
         return 0;
     }
     a.pattern = tpi_pattern_new(ctx, "targets", pattern);
-    tp_module_identity(ctx, root);
     tp_module_walk(root, look_at, &a);
-    if (tpi_pattern_check(ctx, a.pattern, a.names)) {
-        tpi_freeze_base(ctx, root);
-        tp_module_walk(root, attach_one, &a);
-    }
+    if (tpi_pattern_check(ctx, a.pattern, a.names.text) && tp_module_identity(ctx, tpi_top(root)) != NULL)
+        attach_all(&a, root);
     tpi_pattern_free(a.pattern);
-    return tp_ok(ctx) ? a.n : 0;
+    return tp_ok(ctx) ? a.n_made : 0;
 }
 
-/* ---- all adapters ------------------------------------------------------------------------------------------------ */
+/* ---- all adapters ---------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     void (*fn)(tp_adapter *ad, void *user);
@@ -116,6 +124,12 @@ void tpi_adapters_walk(tp_module *root, void (*fn)(tp_adapter *ad, void *user), 
     tp_module_walk(root, walk_layer, &w);
 }
 
+static void find_merged(tp_adapter *ad, void *user)
+{
+    if (ad->unmerged != NULL)
+        tp_fail(user, TP_EARG, "adapters_activate: %s is merged into its layer; tp_unmerge first", ad->m.path);
+}
+
 static void activate(tp_adapter *ad, void *user)
 {
     ad->active = *(bool *)user && ad->unmerged == NULL;
@@ -123,6 +137,12 @@ static void activate(tp_adapter *ad, void *user)
 
 void tp_adapters_activate(tp_ctx *ctx, tp_module *root, bool on)
 {
+    if (!tp_ok(ctx))
+        return;
+    if (root == NULL)
+        tp_fail(ctx, TP_EARG, "adapters_activate: no model");
+    if (!on)
+        tpi_adapters_walk(root, find_merged, ctx);
     if (tp_ok(ctx))
         tpi_adapters_walk(root, activate, &on);
 }
@@ -130,8 +150,6 @@ void tp_adapters_activate(tp_ctx *ctx, tp_module *root, bool on)
 static void detach(tp_adapter *ad, void *user)
 {
     (void)user;
-    ad->linear->adapters = ad->below;
-    tp_release(ad->unmerged);
     tp_module_free(&ad->m);
 }
 
@@ -144,10 +162,11 @@ void tp_adapters_detach(tp_ctx *ctx, tp_module *root)
 static void count_adapter(tp_adapter *ad, void *user)
 {
     tp_adapter_count *c = user;
+    tp_count          n = tp_module_count(&ad->m);
 
-    c->layers++;
-    c->trainable += tp_module_count(&ad->m).trainable;
-    c->base -= tp_module_count(&ad->m).all;
+    c->layers += ad == ad->linear->adapters;
+    c->trainable += n.trainable;
+    c->base -= n.all;
     c->dead += ad->type->dead ? ad->type->dead(ad) : 0;
 }
 
@@ -155,8 +174,6 @@ tp_adapter_count tp_adapters_count(tp_module *root)
 {
     tp_adapter_count c = { 0, 0, 0, 0 };
 
-    if (root == NULL)
-        return c;
     c.base = tp_module_count(root).all;
     tpi_adapters_walk(root, count_adapter, &c);
     return c;

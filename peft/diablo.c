@@ -1,10 +1,10 @@
 /* diablo.c - diagonal blocks: the flagship.  See peft.h for the formula. */
 #include "core/internal.h"
+#include "core/number.h"
 #include "ops/ops.h"
 #include "peft/peft.h"
 
 #include <stddef.h>
-#include <string.h>
 
 typedef struct {
     tp_adapter base; /* first, always */
@@ -25,8 +25,8 @@ static void diablo_init(tp_ctx *ctx, tp_adapter *ad)
 
     d->in = tp_dim(ad->linear->w, 1);
     d->out = tp_dim(ad->linear->w, 0);
-    if (o->blocks > d->in && o->blocks > d->out) {
-        tp_fail(ctx, TP_EARG, "diablo: %d blocks, the layer is %lld x %lld: expected at most %lld", o->blocks,
+    if (d->in < 1 || d->out < 1 || (o->blocks > d->in && o->blocks > d->out)) {
+        tp_fail(ctx, TP_EARG, "diablo: %d blocks, the layer has %lld inputs and %lld outputs: expected at most %lld blocks", o->blocks,
                 (long long)d->in, (long long)d->out, (long long)(d->in > d->out ? d->in : d->out));
         return;
     }
@@ -49,16 +49,17 @@ static tp_tensor *diablo_forward(tp_ctx *ctx, tp_adapter *ad, tp_tensor *x)
 /* The blocks at their places in [out, in], each transposed. */
 static tp_tensor *diablo_delta(tp_ctx *ctx, tp_adapter *ad)
 {
-    diablo      *d = (diablo *)ad;
-    int64_t      n = tp_dim(d->a, 0), bi = tp_dim(d->a, 1), bo = tp_dim(d->a, 2);
-    tp_tensor   *delta = tp_zeros(ctx, TP_F32, TP_SHAPE(d->out, d->in)), *af = tp_cast(ctx, d->a, TP_F32);
-    float       *w = tp_f32(ctx, delta);
-    const float *a = tp_values(ctx, af);
+    diablo     *d = (diablo *)ad;
+    int64_t     n = tp_dim(d->a, 0), bi = tp_dim(d->a, 1), bo = tp_dim(d->a, 2);
+    tp_dtype    t = tp_dtype_of(d->a);
+    tp_tensor  *delta = tp_zeros(ctx, t, TP_SHAPE(d->out, d->in));
+    void       *w = delta ? tp_raw(ctx, delta) : NULL;
+    const void *a = tp_values(ctx, d->a);
 
     for (int64_t k = 0; w != NULL && a != NULL && k < n; k++)
         for (int64_t i = 0; i < bi && k * bi + i < d->in; i++)
             for (int64_t j = 0; j < bo && k * bo + j < d->out; j++)
-                w[(k * bo + j) * d->in + k * bi + i] = a[(k * bi + i) * bo + j];
+                tpi_store(t, w, (k * bo + j) * d->in + k * bi + i, tpi_load(t, a, (k * bi + i) * bo + j));
     return delta;
 }
 

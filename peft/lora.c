@@ -37,7 +37,7 @@ static tp_tensor *lora_delta(tp_ctx *ctx, tp_adapter *ad)
     const tp_lora_opts *o = ad->opts;
     lora               *l = (lora *)ad;
 
-    return tp_cast(ctx, tp_scale(ctx, tp_matmul(ctx, l->b, l->a), o->alpha / o->rank), TP_F32);
+    return tp_scale(ctx, tp_matmul(ctx, l->b, l->a), o->alpha / o->rank);
 }
 
 static const tp_option lora_options[] = {
