@@ -1,5 +1,6 @@
 /*
- * test_files_alloc.c - every allocation of the readers and writers failed in turn: an error, nothing leaked, no half-written file.
+ * test_files_alloc.c - every allocation of the readers and writers failed in turn: an error, nothing leaked, no
+ * half-written file.
  */
 #include "files_test.h"
 
@@ -61,8 +62,8 @@ static void load_gguf(tp_ctx *ctx)
     read_file(ctx, golden_gguf);
 }
 
-/* Runs fn with allocation 0, 1, 2, ... failing (or all from there on), until it has no more.  One that fails alone may do no harm:
- * the pool and libhdf5 try again. */
+/* Runs fn with allocation 0, 1, 2, ... failing (or all from there on), until it has no more.  One that fails alone may
+ * do no harm: the pool and libhdf5 try again. */
 static void sweep(const char *name, void (*fn)(tp_ctx *ctx), bool always)
 {
     long i = -1, n;
