@@ -26,6 +26,8 @@ def main():
         f["adapter/flags"] = np.array([True, False, True])
         f["adapter/ids"] = np.arange(3, dtype=np.int64)
         f["adapter/layers/0/q_proj"].attrs["blocks"] = 64
+        f["adapter/layers/0/q_proj"].attrs["offset"] = np.int16(-3)
+        f["adapter/layers/0/q_proj"].attrs["scale"] = 0.5
         f.attrs["complete"] = np.uint8(1)
 
 

@@ -492,6 +492,8 @@ static void a_file_by_h5py(void **state)
     assert_int_equal(tp_i64(ctx, tp_file_read(ctx, f, "ids", TP_DTYPES))[2], 2);
     assert_string_equal(tp_file_text(f, "config/adapter.json", NULL), "{\"method\": \"lora\"}");
     assert_string_equal(tp_file_meta(f, "adapter/layers.0.q_proj@blocks"), "64");
+    assert_string_equal(tp_file_meta(f, "adapter/layers.0.q_proj@offset"), "-3");
+    assert_string_equal(tp_file_meta(f, "adapter/layers.0.q_proj@scale"), "0.5");
     assert_true(tp_file_verify(ctx, f));
     tp_file_close(f);
     tp_ctx_free(ctx);
