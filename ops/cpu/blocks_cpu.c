@@ -1,184 +1,294 @@
 /*
- * blocks_cpu.c - DiaBlo's product y = x A and its dx = dy A^T.  Rows lie in the lanes of vectors, for blocks may be 3 columns wide
- * and no vector fits that: a few columns of TPI_PANEL rows are transposed, multiplied by one block after the other, transposed back.
+ * blocks_cpu.c - products with blocks on a matrix's diagonal.
+ *
+ * Blocks may be as narrow as 9 columns, no multiple of any vector: so the vectors run over rows.  A tile of rows of x becomes panels
+ * (one column a line), blocks multiply them, and what comes out is transposed back: x and y are touched once.  For da vectors run
+ * over a block's outputs, and those past its end are dropped.
  */
-#include "ops/cpu/blocks.h"
-
-#include "ops/cpu/convert.h"
 #include "ops/cpu/cpu.h"
-#include "ops/cpu/onednn.h"
+
+#include "core/number.h"
+#include "ops/cpu/convert.h"
 #include "ops/cpu/panel.h"
+#include "ops/cpu/scratch.h"
 #include "ops/cpu/span.h"
 
-/* COLS: columns of a group of blocks; SIDE: of a piece of a block larger than that, done for TALL panels of rows at a time */
-enum { COLS = 256, SIDE = 128, TALL = 4, DOUBLES = 64 };
+#include <omp.h>
+#include <string.h>
 
-/* ---- f32 and what is computed in it ---------------------------------------------------------------------------------------- */
+enum {
+    GROUP_FLOATS = 512 * TPI_PANEL / 2, /* of panels in and out of a group of blocks: 16 to 32 KiB */
+    CHUNK = 64,                         /* rows that a task takes, and that da sums before it adds */
+    DA_FLOATS = 32 * 1024               /* of the copies of x and dy for a group in da */
+};
 
-/* Element (l, j) of a block, or of a piece of one, lies at p[l * ml + j * mj]. */
+/* One direction: y = x times blocks [n][ni, no]; forward as stored, backward with A transposed. */
 typedef struct {
-    const float *p;
-    int64_t      ml, mj;
-} piece;
+    int64_t      rows, blocks, ni, no, x_cols, y_cols, a_in, a_out; /* strides of A by input and output */
+    tp_dtype     t;
+    const void  *x;
+    const float *a;
+    void        *y;
+    bool         add;
+    int64_t      group;      /* blocks at a time */
+    float       *panels;     /* of each thread: group * (ni + no) lines */
+    int64_t      chunk;
+} product;
 
-static bool is_whole(const tpi_block_map *b)
+static int64_t group_of(int64_t blocks, int64_t ni, int64_t no)
 {
-    return b->ni <= COLS && b->no <= COLS && b->ni * b->no <= SIDE * SIDE;
+    int64_t g = GROUP_FLOATS / ((ni + no) * TPI_PANEL);
+
+    if (g >= 8)
+        g = g / 8 * 8; /* columns of a group then begin at a multiple of a vector */
+    return g < 1 ? 1 : tpi_min64(g, blocks);
 }
 
-/* ni x no of block k from (l, j) on: in place where that is f32 and small, else gathered into buf, so that no stride makes its
- * lines collide in a cache. */
-static piece piece_of(const tpi_block_map *b, int64_t k, int64_t l, int64_t j, int64_t ni, int64_t no, float *buf)
+/* Columns of width `cols` that blocks [k0, k1) of n columns each have. */
+static int64_t cols_of(int64_t cols, int64_t k0, int64_t k1, int64_t n)
 {
-    int64_t at = k * b->mb + l * b->ml + j * b->mj;
-    bool    by_l = b->mj == 1;
-    int64_t rows = by_l ? ni : no, cols = by_l ? no : ni, row = by_l ? b->ml : b->mj;
+    int64_t left = tpi_min64(k1 * n, cols) - k0 * n;
 
-    if (b->mt == TP_F32 && is_whole(b))
-        return (piece){ (const float *)b->m + at, b->ml, b->mj };
-    for (int64_t i = 0; i < rows; i++)
-        CPU(load_f32)(buf + i * cols, b->mt, b->m, at + i * row, 1, cols);
-    return by_l ? (piece){ buf, cols, 1 } : (piece){ buf, 1, cols };
+    return left < 0 ? 0 : left;
 }
 
-/* n columns of `lanes` rows, from and to the lanes of a panel */
-static void columns_in(const tpi_block_map *b, int64_t row, int64_t lanes, int64_t col, int64_t n, float *x)
+/* Rows [row, row + lanes) of the blocks [k0, k1) */
+static void multiply_tile(const product *p, int64_t row, int64_t lanes, int64_t k0, int64_t k1, float *in)
 {
-    CPU(panel_in)(b->t, tpi_at(b->in, b->t, row * b->in_cols + col), b->in_cols, 1, lanes, n, x);
+    float  *out = in + p->group * p->ni * TPI_PANEL;
+    int64_t n_in = cols_of(p->x_cols, k0, k1, p->ni), n_out = cols_of(p->y_cols, k0, k1, p->no);
+
+    CPU(panel_in)(p->t, tpi_at(p->x, p->t, row * p->x_cols + k0 * p->ni), p->x_cols, 1, lanes, n_in, in);
+    for (int64_t k = k0; k < k1; k++)
+        CPU(panel_mul)(cols_of(p->y_cols, k, k + 1, p->no), cols_of(p->x_cols, k, k + 1, p->ni), p->a + k * p->ni * p->no, p->a_out,
+                       p->a_in, in + (k - k0) * p->ni * TPI_PANEL, TPI_PANEL, out + (k - k0) * p->no * TPI_PANEL, TPI_PANEL, false);
+    CPU(panel_out)(p->t, tpi_at_out(p->y, p->t, row * p->y_cols + k0 * p->no), p->y_cols, lanes, n_out, out, p->add);
 }
 
-static void columns_out(const tpi_block_map *b, int64_t row, int64_t lanes, int64_t col, int64_t n, const float *y)
+static void multiply_task(const product *p, int64_t task, int64_t groups, float *panels)
 {
-    CPU(panel_out)(b->t, tpi_at_out(b->out, b->t, row * b->out_cols + col), b->out_cols, lanes, n, y, b->add);
+    int64_t first = task / groups * p->chunk, end = tpi_min64(first + p->chunk, p->rows), k0 = task % groups * p->group;
+    int64_t k1 = tpi_min64(k0 + p->group, p->blocks), covered = p->blocks * p->no;
+
+    for (int64_t row = first; row < end; row += TPI_PANEL)
+        multiply_tile(p, row, tpi_min64(end - row, TPI_PANEL), k0, k1, panels);
+    for (int64_t row = first; k1 == p->blocks && !p->add && covered < p->y_cols && row < end; row++)
+        memset(tpi_at_out(p->y, p->t, row * p->y_cols + covered), 0, (size_t)((p->y_cols - covered) * tpi_size_of(p->t)));
 }
 
-/* Blocks in a group: a multiple of TPI_VL, so that transposes come in full squares, or what fits. */
-static int64_t group_of(const tpi_block_map *b)
+static void multiply(product *p, int threads)
 {
-    int64_t n = COLS / (b->ni > b->no ? b->ni : b->no);
+    int64_t groups = tpi_ceil_div(p->blocks, p->group), tasks, size = p->group * (p->ni + p->no) * TPI_PANEL;
 
-    return n > TPI_VL ? n / TPI_VL * TPI_VL : n;
+    p->chunk = tpi_round_up(tpi_min64(tpi_ceil_div(p->rows, threads), CHUNK), TPI_PANEL);
+    tasks = tpi_ceil_div(p->rows, p->chunk) * groups;
+    if (p->rows * (p->x_cols + p->y_cols) < TPI_PARALLEL_MIN) {
+        for (int64_t t = 0; t < tasks; t++)
+            multiply_task(p, t, groups, p->panels);
+        return;
+    }
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t t = 0; t < tasks; t++)
+        multiply_task(p, t, groups, p->panels + omp_get_thread_num() * size);
 }
 
-static void small_blocks(const void *args, int64_t begin, int64_t end)
+/* ---- da -------------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const tpi_blocks *b;
+    const void       *x, *dy;
+    float            *da;
+    float             beta;
+    int64_t           group, wide; /* wide: a block's outputs, rounded up to panels */
+    int64_t           x_ld, dy_ld, size;
+} da_args;
+
+static da_args da_plan(const tpi_blocks *b, int threads)
 {
-    const tpi_block_map *b = args;
-    int64_t              group = group_of(b);
-    float                x[COLS * TPI_PANEL], y[COLS * TPI_PANEL], buf[SIDE * SIDE];
+    da_args p = { .b = b, .wide = tpi_round_up(b->bo, TPI_PANEL) };
+    int64_t most = DA_FLOATS / (CHUNK * (b->bi + b->bo) + b->bi * p.wide);
 
-    for (int64_t p = begin; p < end; p++) {
-        int64_t row = p * TPI_PANEL, lanes = tpi_min64(TPI_PANEL, b->rows - row);
+    p.group = tpi_min64(most < 1 ? 1 : most, tpi_ceil_div(b->blocks, 2 * threads));
+    p.x_ld = p.group * b->bi;
+    p.dy_ld = p.group * b->bo + p.wide;
+    p.size = CHUNK * (p.x_ld + p.dy_ld) + p.group * b->bi * p.wide;
+    return p;
+}
 
-        for (int64_t g = 0; g < b->blocks; g += group) {
-            int64_t n = tpi_min64(group, b->blocks - g);
+/* n columns from `col` on of some rows, as f32, `ld` apart */
+static void copy_rows(const da_args *p, const void *from, int64_t cols, int64_t row, int64_t rows, int64_t col, int64_t n, int64_t ld,
+                      float *to)
+{
+    for (int64_t i = 0; i < rows; i++) {
+        int64_t at = (row + i) * cols + col;
 
-            columns_in(b, row, lanes, g * b->ni, tpi_live(g * b->ni, n * b->ni, b->in_cols), x);
-            for (int64_t k = g; k < g + n; k++) {
-                int64_t ni = tpi_live(k * b->ni, b->ni, b->in_cols), no = tpi_live(k * b->no, b->no, b->out_cols);
-                piece   m = piece_of(b, k, 0, 0, ni, no, buf);
+        if (p->b->t == TP_F32)
+            memcpy(to + i * ld, (const float *)from + at, (size_t)n * sizeof(float));
+        else
+            CPU(load_f32)(to + i * ld, p->b->t, from, at, 1, n);
+    }
+}
 
-                CPU(panel_mul)(no, ni, m.p, m.mj, m.ml, x + (k - g) * b->ni * TPI_PANEL, TPI_PANEL, y + (k - g) * b->no * TPI_PANEL,
-                               TPI_PANEL, false);
-            }
-            columns_out(b, row, lanes, g * b->no, tpi_live(g * b->no, n * b->no, b->out_cols), y);
+/* sums [k1 - k0][bi][wide] += x^T dy over some rows */
+static void da_rows(const da_args *p, int64_t row, int64_t rows, int64_t k0, int64_t k1, float *scratch, float *sums)
+{
+    const tpi_blocks *b = p->b;
+    float            *x = scratch, *dy = x + CHUNK * p->x_ld;
+
+    copy_rows(p, p->x, b->in, row, rows, k0 * b->bi, cols_of(b->in, k0, k1, b->bi), p->x_ld, x);
+    copy_rows(p, p->dy, b->out, row, rows, k0 * b->bo, cols_of(b->out, k0, k1, b->bo), p->dy_ld, dy);
+    for (int64_t k = 0; k < k1 - k0; k++)
+        for (int64_t j = 0; j < p->wide; j += TPI_PANEL)
+            CPU(panel_mul)(cols_of(b->in, k0 + k, k0 + k + 1, b->bi), rows, x + k * b->bi, 1, p->x_ld, dy + k * b->bo + j, p->dy_ld,
+                           sums + k * b->bi * p->wide + j, p->wide, true);
+}
+
+/* da = beta da + sums; entries without a column get 0 */
+static void da_store(const da_args *p, int64_t k, const float *sums)
+{
+    const tpi_blocks *b = p->b;
+    int64_t           ni = cols_of(b->in, k, k + 1, b->bi), no = cols_of(b->out, k, k + 1, b->bo);
+
+    for (int64_t i = 0; i < b->bi; i++) {
+        float *da = p->da + (k * b->bi + i) * b->bo;
+
+        for (int64_t j = 0; j < b->bo; j++) {
+            float old = p->beta != 0 && i < ni && j < no ? p->beta * da[j] : 0;
+
+            da[j] = i < ni && j < no ? old + sums[i * p->wide + j] : 0;
         }
     }
 }
 
-/* Columns j .. j + no of block k, for TALL panels of rows from `row` on */
-static void some_columns(const tpi_block_map *b, int64_t row, int64_t rows, int64_t k, int64_t j, int64_t no)
+static void da_group(const da_args *p, int64_t k0, float *scratch)
 {
-    int64_t all = tpi_live(k * b->ni, b->ni, b->in_cols);
-    float   x[SIDE * TPI_PANEL], y[TALL][SIDE * TPI_PANEL], buf[SIDE * SIDE];
+    const tpi_blocks *b = p->b;
+    int64_t           k1 = tpi_min64(k0 + p->group, b->blocks);
+    float            *sums = scratch + CHUNK * (p->x_ld + p->dy_ld);
 
-    for (int64_t l = 0; l < all || l == 0; l += SIDE) {
-        int64_t ni = tpi_min64(SIDE, all - l);
-        piece   m = piece_of(b, k, l, j, ni, no, buf);
+    memset(scratch, 0, (size_t)p->size * sizeof *scratch);
+    for (int64_t row = 0; row < b->rows; row += CHUNK)
+        da_rows(p, row, tpi_min64(b->rows - row, CHUNK), k0, k1, scratch, sums);
+    for (int64_t k = k0; k < k1; k++)
+        da_store(p, k, sums + (k - k0) * b->bi * p->wide);
+}
 
-        for (int64_t i = 0; i * TPI_PANEL < rows; i++) {
-            columns_in(b, row + i * TPI_PANEL, tpi_min64(TPI_PANEL, rows - i * TPI_PANEL), k * b->ni + l, ni, x);
-            CPU(panel_mul)(no, ni, m.p, m.mj, m.ml, x, TPI_PANEL, y[i], TPI_PANEL, l > 0);
+/* ---- f64, for gradient checks ---------------------------------------------------------------------------------------- */
+
+static void multiply_f64(const product *p, const double *a, int threads)
+{
+    const double *x = p->x;
+    double       *y = p->y;
+
+#pragma omp parallel for num_threads(threads) if (p->rows * p->y_cols >= TPI_PARALLEL_MIN)
+    for (int64_t r = 0; r < p->rows; r++) {
+        for (int64_t c = 0; c < p->y_cols; c++) {
+            int64_t k = c / p->no, n = k < p->blocks ? cols_of(p->x_cols, k, k + 1, p->ni) : 0;
+            double  sum = p->add ? y[r * p->y_cols + c] : 0;
+
+            for (int64_t i = 0; i < n; i++)
+                sum += x[r * p->x_cols + k * p->ni + i] * a[k * p->ni * p->no + i * p->a_in + c % p->no * p->a_out];
+            y[r * p->y_cols + c] = sum;
         }
     }
-    for (int64_t i = 0; i * TPI_PANEL < rows; i++)
-        columns_out(b, row + i * TPI_PANEL, tpi_min64(TPI_PANEL, rows - i * TPI_PANEL), k * b->no + j, no, y[i]);
 }
 
-static void large_blocks(const void *args, int64_t begin, int64_t end)
+static void da_f64(const tpi_blocks *b, double *da, const double *x, const double *dy, double beta, int threads)
 {
-    const tpi_block_map *b = args;
+#pragma omp parallel for num_threads(threads) if (b->rows * b->out >= TPI_PARALLEL_MIN)
+    for (int64_t from = 0; from < b->blocks * b->bi; from++) {
+        for (int64_t j = 0; j < b->bo; j++) {
+            int64_t to = from / b->bi * b->bo + j;
+            bool    dead = from >= b->in || to >= b->out;
+            double  sum = beta == 0 || dead ? 0 : beta * da[from * b->bo + j];
 
-    for (int64_t p = begin; p < end; p++) {
-        int64_t row = p * TALL * TPI_PANEL, rows = tpi_min64(TALL * TPI_PANEL, b->rows - row);
-
-        for (int64_t k = 0; k < b->blocks; k++) {
-            int64_t all = tpi_live(k * b->no, b->no, b->out_cols);
-
-            for (int64_t j = 0; j < all; j += SIDE)
-                some_columns(b, row, rows, k, j, tpi_min64(SIDE, all - j));
+            for (int64_t r = 0; !dead && r < b->rows; r++)
+                sum += x[r * b->in + from] * dy[r * b->out + to];
+            da[from * b->bo + j] = sum;
         }
     }
 }
 
-/* ---- f64 -------------------------------------------------------------------------------------------------------------------- */
+/* ---- the slots ------------------------------------------------------------------------------------------------------- */
 
-static double weight(const tpi_block_map *b, int64_t i)
+/* A of 16 bits is converted first. */
+static size_t a_floats(const tpi_blocks *b)
 {
-    return b->mt == TP_F64 ? ((const double *)b->m)[i] : (double)((const float *)b->m)[i];
+    return b->at == TP_BF16 || b->at == TP_F16 ? (size_t)(b->blocks * b->bi * b->bo) : 0;
 }
 
-/* Columns j .. j + no of block k in one row */
-static void double_columns(const tpi_block_map *b, int64_t row, int64_t k, int64_t j, int64_t no)
+size_t CPU(blocks_space)(const tpi_run *r, const tpi_blocks *b)
 {
-    const double *x = (const double *)b->in + row * b->in_cols + k * b->ni;
-    double       *y = (double *)b->out + row * b->out_cols + k * b->no + j, sum[DOUBLES] = { 0 };
-    int64_t       ni = tpi_live(k * b->ni, b->ni, b->in_cols);
+    int64_t panels = group_of(b->blocks, b->bi, b->bo) * (b->bi + b->bo) * TPI_PANEL, da = da_plan(b, r->threads).size;
 
-    for (int64_t l = 0; l < ni; l++)
-        for (int64_t i = 0; i < no; i++)
-            sum[i] += x[l] * weight(b, k * b->mb + l * b->ml + (j + i) * b->mj);
-    for (int64_t i = 0; i < no; i++)
-        y[i] = b->add ? y[i] + sum[i] : sum[i];
+    if (b->t == TP_F64 || b->blocks <= 0)
+        return 0;
+    return (a_floats(b) + (size_t)((panels > da ? panels : da) * r->threads)) * sizeof(float);
 }
 
-static void double_rows(const void *args, int64_t begin, int64_t end)
+static tp_code run(const tpi_run *r, const tpi_blocks *b, product *p, const void *a)
 {
-    const tpi_block_map *b = args;
+    void  *own;
+    float *ws;
 
-    for (int64_t row = begin; row < end; row++)
-        for (int64_t k = 0; k < b->blocks; k++) {
-            int64_t all = tpi_live(k * b->no, b->no, b->out_cols);
-
-            for (int64_t j = 0; j < all; j += DOUBLES)
-                double_columns(b, row, k, j, tpi_min64(DOUBLES, all - j));
-        }
-}
-
-/* ---- both ------------------------------------------------------------------------------------------------------------------- */
-
-static tp_code map(const tpi_run *r, const tpi_block_map *b)
-{
-    int64_t work = b->rows * b->blocks * b->ni * b->no;
-
-    if (b->t == TP_F64)
-        CPU(parallel)(r, b->rows, work, double_rows, b);
-    else if (is_whole(b))
-        CPU(parallel)(r, tpi_ceil_div(b->rows, TPI_PANEL), work, small_blocks, b);
-    else
-        CPU(parallel)(r, tpi_ceil_div(b->rows, TALL * TPI_PANEL), work, large_blocks, b);
+    if (b->t == TP_F64) {
+        multiply_f64(p, a, r->threads);
+        return TP_OK;
+    }
+    ws = tpi_scratch(r, CPU(blocks_space)(r, b), &own);
+    if (ws == NULL)
+        return TP_ENOMEM;
+    p->a = a;
+    p->panels = ws + a_floats(b);
+    p->group = group_of(b->blocks, p->ni, p->no);
+    if (a_floats(b) > 0) {
+        CPU(load_f32)(ws, b->at, a, 0, 1, (int64_t)a_floats(b));
+        p->a = ws;
+    }
+    multiply(p, r->threads);
+    tpi_free(own);
     return TP_OK;
 }
 
 tp_code CPU(blocks)(const tpi_run *r, const tpi_blocks *b, void *y, const void *x, const void *a, bool add)
 {
-    return map(r, &(tpi_block_map){ .rows = b->rows, .blocks = b->blocks, .ni = b->bi, .no = b->bo, .in_cols = b->in,
-                                    .out_cols = b->out, .mb = b->bi * b->bo, .ml = b->bo, .mj = 1, .t = b->t, .mt = b->at,
-                                    .in = x, .m = a, .out = y, .add = add });
+    product p = { .rows = b->rows, .blocks = b->blocks, .ni = b->bi, .no = b->bo, .x_cols = b->in, .y_cols = b->out,
+                  .a_in = b->bo, .a_out = 1, .t = b->t, .x = x, .y = y, .add = add };
+
+    return b->rows > 0 && b->out > 0 ? run(r, b, &p, a) : TP_OK;
 }
 
 tp_code CPU(blocks_dx)(const tpi_run *r, const tpi_blocks *b, void *dx, const void *dy, const void *a, bool add)
 {
-    return map(r, &(tpi_block_map){ .rows = b->rows, .blocks = b->blocks, .ni = b->bo, .no = b->bi, .in_cols = b->out,
-                                    .out_cols = b->in, .mb = b->bi * b->bo, .ml = 1, .mj = b->bo, .t = b->t, .mt = b->at,
-                                    .in = dy, .m = a, .out = dx, .add = add });
+    product p = { .rows = b->rows, .blocks = b->blocks, .ni = b->bo, .no = b->bi, .x_cols = b->out, .y_cols = b->in,
+                  .a_in = 1, .a_out = b->bo, .t = b->t, .x = dy, .y = dx, .add = add };
+
+    return b->rows > 0 && b->in > 0 ? run(r, b, &p, a) : TP_OK;
+}
+
+tp_code CPU(blocks_da)(const tpi_run *r, const tpi_blocks *b, void *da, const void *x, const void *dy, double beta)
+{
+    da_args p;
+    void   *own;
+    float  *ws;
+
+    if (b->blocks <= 0 || b->bi <= 0 || b->bo <= 0)
+        return TP_OK;
+    if (b->t == TP_F64) {
+        da_f64(b, da, x, dy, beta, r->threads);
+        return TP_OK;
+    }
+    p = da_plan(b, r->threads);
+    p.x = x;
+    p.dy = dy;
+    p.da = da;
+    p.beta = (float)beta;
+    ws = tpi_scratch(r, CPU(blocks_space)(r, b), &own);
+    if (ws == NULL)
+        return TP_ENOMEM;
+#pragma omp parallel for num_threads(r->threads) schedule(dynamic) if (b->rows * (b->in + b->out) >= TPI_PARALLEL_MIN)
+    for (int64_t k = 0; k < b->blocks; k += p.group)
+        da_group(&p, k, ws + omp_get_thread_num() * p.size);
+    tpi_free(own);
+    return TP_OK;
 }
