@@ -12,7 +12,7 @@
 /* jansson's allocator is the process's: one of the named exceptions to "no global state". */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-/* jansson's parser tells a refused allocation as an error of syntax: this remembers that it was one. */
+/* jansson's parser tells a refused allocation as an error of syntax, or drops a character: this remembers that it was one. */
 static _Thread_local bool refused;
 
 static void *take(size_t size)
@@ -141,8 +141,9 @@ tpi_json *tpi_json_parse_raw(const char *text, size_t n, tpi_json_error *err)
         return NULL;
     refused = false;
     j = load(text, n, &e);
-    if (j != NULL)
+    if (j != NULL && !refused)
         return out(j);
+    json_decref(j);
     *err = (tpi_json_error){ TP_EFORMAT, e.line < 1 ? 1 : e.line, e.column < 1 ? 1 : e.column, "" };
     (void)snprintf(err->text, sizeof err->text, "%s", e.text);
     if (refused || e.text[0] == '\0' || json_error_code(&e) == json_error_out_of_memory) {
@@ -370,17 +371,14 @@ tpi_json *tpi_json_new_array(tp_ctx *ctx)
 
 tpi_json *tpi_json_new_text(tp_ctx *ctx, const char *s, size_t n)
 {
-    json_t *j, *probe;
+    json_t *j;
 
     start();
+    refused = false;
     j = s ? json_stringn(s, n) : NULL;
-    if (j != NULL)
-        return out(j);
-    probe = json_stringn_nocheck("", 0); /* jansson does not say which of the two it was */
-    if (probe == NULL)
-        return made(ctx, NULL);
-    json_decref(probe);
-    return tp_fail(ctx, TP_EARG, "json: a text is not UTF-8");
+    if (j == NULL && !refused)
+        return tp_fail(ctx, TP_EARG, "json: a text is not UTF-8");
+    return made(ctx, j);
 }
 
 tpi_json *tpi_json_new_int(tp_ctx *ctx, int64_t v)
