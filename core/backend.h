@@ -204,9 +204,15 @@ typedef struct tpi_kernels {
      * strides xs of b, s, h; y with ys; inverse turns back.  Angles in f64. pos NULL: base + s. mult scales cos and sin. */
     tp_code (*rope)(const tpi_run *r, tp_dtype t, void *y, const int64_t *ys, const void *x, const int64_t *xs, const int64_t dim[4],
                     const int32_t *pos, int64_t base, const float *freq, double mult, bool inverse);
+    /* Workspace sizes; a kernel that gets less takes memory of its own. */
+    size_t  (*attention_space)(const tpi_run *r, const tpi_attn *a);
+    size_t  (*attention_grad_space)(const tpi_run *r, const tpi_attn *a);
     tp_code (*attention)(const tpi_run *r, const tpi_attn *a);
+    /* reads q k v o lse dout */
     tp_code (*attention_grad)(const tpi_run *r, const tpi_attn *a);
 
+    /* Workspace size of the three below, as above. */
+    size_t  (*blocks_space)(const tpi_run *r, const tpi_blocks *b);
     /* y = (add ? y : 0) + blockdiag(x) */
     tp_code (*blocks)(const tpi_run *r, const tpi_blocks *b, void *y, const void *x, const void *a, bool add);
     /* da = beta da + x^T dy by blocks, f32 (f64 for f64); dead entries get 0 */

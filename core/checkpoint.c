@@ -1,50 +1,55 @@
 /* checkpoint.c - recomputation: a function of which only the result is kept; backward runs it again on a nested piece of tape. */
 #include "core/context.h"
 
+enum { MAX_IN = 32 };
+
 typedef struct {
     tp_checkpoint_fn fn;
     void            *user;
-    int              n_in;  /* inputs of fn; the others are what it touched */
+    int              n_in; /* inputs of fn; the others are what it touched */
     uint32_t         draws; /* random calls before it, so that it draws the same numbers again */
-    uint64_t         step;
+    uint64_t         seed, step;
     const char      *path;
 } checkpoint_attr;
 
-/* A leaf with x's values that collects the gradient of one run. */
-static tp_tensor *leaf_of(tp_ctx *ctx, tp_tensor *x)
+/* Calls fn so that it cannot end scopes around it. */
+static tp_tensor *call(tp_ctx *ctx, const checkpoint_attr *a, tp_tensor *const *in)
 {
-    tp_tensor *l = x ? tp_detach(ctx, x) : NULL;
+    size_t     floor = ctx->floor;
+    tp_tensor *y;
 
-    if (l != NULL && x->needs_grad)
-        l->needs_grad = l->own_grad = true;
-    return l;
+    ctx->floor = ctx->n_scopes;
+    y = a->fn(ctx, a->user, in);
+    ctx->floor = floor;
+    if (tp_ok(ctx) && (!tpi_alive(y) || y->ctx != ctx || y->store == NULL))
+        tp_fail(ctx, TP_EARG, "checkpoint: the function returned no tensor, or one that was released");
+    return tp_ok(ctx) ? y : NULL;
 }
 
+/* Runs fn again on the end of the tape and walks back over that piece at once.  Its inputs are the outer tensors themselves, so
+ * every gradient arrives where and in the order in which it would have without recomputation: the same bits. */
 static void checkpoint_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
 {
     const checkpoint_attr *a = c->attr;
-    tp_tensor             *in[32] = { NULL }, *y;
-    uint32_t               draws = ctx->draws;
-    uint64_t               step = ctx->step;
+    checkpoint_attr        now = { .draws = ctx->draws, .seed = ctx->seed, .step = ctx->step };
     const char            *path = tpi_set_path(ctx, a->path);
     size_t                 base = ctx->n_tape;
+    tp_tensor             *y;
 
-    for (int i = 0; i < a->n_in; i++)
-        in[i] = leaf_of(ctx, c->in[i]);
+    (void)dx;
     ctx->draws = a->draws;
+    ctx->seed = a->seed;
     ctx->step = a->step;
     tp_record(ctx, true);
-    y = tp_ok(ctx) ? a->fn(ctx, a->user, in) : NULL;
+    y = call(ctx, a, c->in);
     tp_record(ctx, false);
-    ctx->draws = draws;
-    ctx->step = step;
+    ctx->draws = now.draws;
+    ctx->seed = now.seed;
+    ctx->step = now.step;
     tpi_set_path(ctx, path);
     if (y != NULL && y->needs_grad)
         tpi_walk(ctx, base, y, dy[0]);
     tpi_tape_cut(ctx, base);
-    for (int i = 0; i < a->n_in; i++)
-        if (in[i] != NULL && in[i]->grad != NULL && tpi_adopt(ctx, tp_retain(in[i]->grad)))
-            dx[i] = in[i]->grad;
 }
 
 static const tp_op checkpoint_op = { "checkpoint", sizeof(checkpoint_attr), 1, 0, NULL, checkpoint_backward };
@@ -76,20 +81,23 @@ static bool outside(tp_ctx *ctx, size_t first, int64_t serial, tp_tensor ***list
     return true;
 }
 
-/* Runs fn, forgets its inside, and hands out its result as a leaf; *list gets the inputs and what fn touched. */
+/* Runs fn, forgets its inside, and hands out its result as a leaf; *list gets the inputs and what fn touched, if it matters. */
 static tp_tensor *run_once(tp_ctx *ctx, const checkpoint_attr *a, tp_tensor *const *in, tp_tensor ***list, size_t *n)
 {
     tp_scope   s = tp_scope_begin(ctx);
     size_t     first = ctx->n_tape, cap = 0;
     int64_t    serial = ctx->serial;
-    tp_tensor *y = NULL, *z = NULL;
-    bool       ok = tpi_grow(ctx, list, &cap, (size_t)a->n_in + 1, sizeof **list);
+    tp_tensor *y = tp_ok(ctx) ? call(ctx, a, in) : NULL, *z = NULL;
 
-    for (int i = 0; ok && i < a->n_in; i++)
-        (*list)[(*n)++] = in[i];
-    if (ok)
-        y = a->fn(ctx, a->user, in);
-    if (y != NULL && outside(ctx, first, serial, list, n, &cap))
+    if (y != NULL && y->needs_grad && ctx->recording && tpi_grow(ctx, list, &cap, (size_t)a->n_in + 1, sizeof **list)) {
+        for (int i = 0; i < a->n_in; i++)
+            (*list)[(*n)++] = in[i];
+        if (y->serial < serial && !listed(*list, *n, y)) /* not computed but handed through */
+            (*list)[(*n)++] = y;
+        if (!outside(ctx, first, serial, list, n, &cap))
+            y = NULL;
+    }
+    if (y != NULL)
         z = tp_detach(ctx, y);
     tpi_tape_cut(ctx, first);
     return tp_scope_return(ctx, s, z);
@@ -97,22 +105,23 @@ static tp_tensor *run_once(tp_ctx *ctx, const checkpoint_attr *a, tp_tensor *con
 
 tp_tensor *tp_checkpoint(tp_ctx *ctx, tp_checkpoint_fn fn, void *user, int n_in, tp_tensor *const *in)
 {
-    checkpoint_attr a;
+    checkpoint_attr a = { .fn = fn, .user = user, .n_in = n_in };
     tp_tensor     **list = NULL, *y;
     size_t          n = 0;
-    bool            needs = false;
 
     if (!tp_ok(ctx))
         return NULL;
-    if (fn == NULL || n_in < 0 || n_in > 32)
-        return tp_fail(ctx, TP_EARG, "checkpoint: no function, or %d inputs (at most 32)", n_in);
-    if (!ctx->recording)
-        return fn(ctx, user, in);
-    a = (checkpoint_attr){ fn, user, n_in, ctx->draws, ctx->step, ctx->path };
+    if (fn == NULL || n_in < 0 || n_in > MAX_IN || (n_in > 0 && in == NULL))
+        return tp_fail(ctx, TP_EARG, "checkpoint: no function, or %d inputs, expected 0 to %d", n_in, MAX_IN);
+    for (int i = 0; i < n_in; i++)
+        if (in[i] != NULL && !tpi_check(ctx, "checkpoint", in[i], i))
+            return NULL;
+    a.draws = ctx->draws;
+    a.seed = ctx->seed;
+    a.step = ctx->step;
+    a.path = ctx->path;
     y = run_once(ctx, &a, in, &list, &n);
-    for (size_t i = 0; i < n; i++)
-        needs |= list[i] != NULL && list[i]->needs_grad;
-    if (y != NULL && needs && !tpi_tape_push(ctx, &checkpoint_op, &a, (int)n, list, n_in, y))
+    if (y != NULL && n > 0 && !tpi_tape_push(ctx, &checkpoint_op, &a, (int)n, list, y))
         y = NULL;
     tpi_free(list);
     return y;

@@ -123,7 +123,7 @@ TP_API void tp_message(tp_ctx *ctx, tp_level level, const char *fmt, ...) TP_PRI
 
 /* ---- scopes ---------------------------------------------------------------------------------------------------------- */
 
-typedef struct { size_t live, tape, depth; } tp_scope;
+typedef struct { size_t depth, serial; } tp_scope; /* nothing to look into */
 
 TP_API tp_scope   tp_scope_begin(tp_ctx *ctx);
 /* Releases every tensor made since s (inner scopes that were left open too), and every recorded call none of whose outputs

@@ -4,39 +4,87 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-/* Stands in when even the context cannot be allocated, so that tp_ctx_new never returns NULL. */
-static tp_ctx no_memory = { .magic = TPI_CTX_MAGIC, .code = TP_ENOMEM, .msg = "out of memory: no context", .is_static = true };
+enum { MAX_THREADS = 1024 };
 
-/* cgroup v2: "max 100000" or "200000 100000"; 0 when it sets no limit. */
-static int group_threads(void)
+/* Stands in when even the context cannot be allocated, so that tp_ctx_new never returns NULL.  Nobody may write to it. */
+static const tp_ctx no_memory = { .magic = TPI_CTX_MAGIC, .code = TP_ENOMEM, .msg = "out of memory: no context", .is_static = true };
+
+/* ---- threads --------------------------------------------------------------------------------------------------------- */
+
+/* cpu.max of a control group (v2) holds "max 100000" or "200000 100000"; 0 when it is not there or sets no limit. */
+static long group_limit(const char *group)
 {
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
+    char  path[1100];
     long  quota = 0, period = 0;
+    FILE *f = snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", group) < (int)sizeof path ? fopen(path, "r") : NULL;
     int   n = f ? fscanf(f, "%ld %ld", &quota, &period) : 0;
 
     if (f != NULL)
         fclose(f);
-    return n == 2 && quota > 0 && period > 0 ? (int)((quota + period - 1) / period) : 0;
+    return n == 2 && quota > 0 && period > 0 ? (quota + period - 1) / period : 0;
+}
+
+/* The smallest limit of this process's control group and of those around it. */
+static long group_threads(void)
+{
+    char  line[1024], *group = NULL, *slash;
+    FILE *f = fopen("/proc/self/cgroup", "r");
+    long  least = group_limit(""), n;
+
+    while (f != NULL && group == NULL && fgets(line, sizeof line, f) != NULL)
+        if (strncmp(line, "0::/", 4) == 0)
+            group = line + 3;
+    if (f != NULL)
+        fclose(f);
+    if (group != NULL)
+        group[strcspn(group, "\n")] = '\0';
+    while (group != NULL && (slash = strrchr(group, '/')) != NULL) {
+        n = group_limit(group);
+        least = n > 0 && (least == 0 || n < least) ? n : least;
+        *slash = '\0';
+    }
+    return least;
+}
+
+/* The first number of OMP_NUM_THREADS, which may be a list; 0 when there is none that makes sense. */
+static long asked_threads(void)
+{
+    const char *env = getenv("OMP_NUM_THREADS");
+    char       *end;
+    long        n = env ? strtol(env, &end, 10) : 0;
+
+    return n >= 1 && n <= MAX_THREADS && (*end == '\0' || *end == ',' || *end == ' ') ? n : 0;
 }
 
 static int default_threads(void)
 {
-    const char *env = getenv("OMP_NUM_THREADS");
-    cpu_set_t   set;
-    int         n = 1, limit = group_threads(), asked = env ? atoi(env) : 0;
+    long      n = asked_threads(), limit;
+    cpu_set_t set;
 
-    if (asked >= 1 && asked <= 1024)
-        return asked;
+    if (n > 0)
+        return (int)n;
     if (sched_getaffinity(0, sizeof set, &set) == 0)
         n = CPU_COUNT(&set);
-    return limit >= 1 && limit < n ? limit : n;
+    else
+        n = sysconf(_SC_NPROCESSORS_ONLN); /* more CPUs than a cpu_set_t holds */
+    limit = group_threads();
+    n = limit > 0 && limit < n ? limit : n;
+    return n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : (int)n;
+}
+
+/* ---- contexts -------------------------------------------------------------------------------------------------------- */
+
+static bool usable(const tpi_backend *b)
+{
+    return b->usable == NULL || b->usable();
 }
 
 static const tpi_backend *first_backend(tp_device device)
 {
     for (int i = 0; tpi_backends[i] != NULL; i++)
-        if (tpi_backends[i]->device == device && (tpi_backends[i]->usable == NULL || tpi_backends[i]->usable()))
+        if (tpi_backends[i]->device == device && usable(tpi_backends[i]))
             return tpi_backends[i];
     return NULL;
 }
@@ -46,7 +94,7 @@ tp_ctx *tp_ctx_new(tp_device device, int index)
     tp_ctx *ctx = tpi_alloc(NULL, 1, sizeof *ctx);
 
     if (ctx == NULL)
-        return &no_memory;
+        return (tp_ctx *)(uintptr_t)&no_memory;
     ctx->magic = TPI_CTX_MAGIC;
     ctx->recording = true;
     ctx->device = device;
@@ -62,7 +110,7 @@ void tp_ctx_free(tp_ctx *ctx)
 {
     if (ctx == NULL || ctx->is_static)
         return;
-    tp_scope_end(ctx, (tp_scope){ 0, 0, 0 });
+    tpi_unwind(ctx, 0, 0, 0);
     tpi_tape_cut(ctx, 0);
     tpi_tensors_free(ctx);
     for (size_t i = 0; i < ctx->n_names; i++)
@@ -96,8 +144,8 @@ void tp_set_threads(tp_ctx *ctx, int n)
 {
     if (!tp_ok(ctx))
         return;
-    if (n < 0 || n > 1024)
-        tp_fail(ctx, TP_EARG, "set_threads: %d, expected 0 (the default) to 1024", n);
+    if (n < 0 || n > MAX_THREADS)
+        tp_fail(ctx, TP_EARG, "set_threads: %d, expected 0 (the default) to %d", n, MAX_THREADS);
     else
         ctx->threads = n ? n : default_threads();
 }
@@ -122,13 +170,14 @@ void tp_set_backend(tp_ctx *ctx, const char *name)
     for (int i = 0; tpi_backends[i] != NULL; i++) {
         const tpi_backend *b = tpi_backends[i];
 
-        if (b->usable != NULL && !b->usable())
+        if (!usable(b) || b->alloc != ctx->backend->alloc) /* tensors that are there must stay within its reach */
             continue;
         if (name != NULL && strcmp(b->name, name) == 0) {
             ctx->backend = b;
             return;
         }
-        n += (size_t)snprintf(list + n, sizeof list - n, " %s", b->name);
+        if (n < sizeof list)
+            n += (size_t)snprintf(list + n, sizeof list - n, " %s", b->name);
     }
     tp_fail(ctx, TP_EDEVICE, "set_backend: there is no '%s' here, only:%s", name ? name : "(null)", list);
 }
@@ -201,7 +250,7 @@ bool tpi_can_do(tp_ctx *ctx, const char *op, uint16_t mask, tp_dtype t)
     char   list[64] = "";
     size_t n = 0;
 
-    if (mask & TPI_BIT(t))
+    if (tp_dtype_size(t) > 0 && (mask & TPI_BIT(t)) != 0)
         return true;
     for (int i = 0; i < TP_DTYPES; i++)
         if (mask & TPI_BIT(i))
@@ -212,6 +261,8 @@ bool tpi_can_do(tp_ctx *ctx, const char *op, uint16_t mask, tp_dtype t)
 
 const char *tpi_intern(tp_ctx *ctx, const char *s)
 {
+    if (ctx == NULL || ctx->is_static || s == NULL)
+        return NULL;
     for (size_t i = 0; i < ctx->n_names; i++)
         if (strcmp(ctx->names[i], s) == 0)
             return ctx->names[i];
@@ -223,8 +274,11 @@ const char *tpi_intern(tp_ctx *ctx, const char *s)
 
 const char *tpi_set_path(tp_ctx *ctx, const char *path)
 {
-    const char *before = ctx->path;
+    const char *before;
 
+    if (ctx == NULL || ctx->is_static)
+        return NULL;
+    before = ctx->path;
     ctx->path = path;
     return before;
 }

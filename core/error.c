@@ -27,13 +27,25 @@ const char *tp_error(const tp_ctx *ctx)
 
 void tp_error_clear(tp_ctx *ctx)
 {
-    if (ctx == NULL || ctx->is_static)
+    if (ctx == NULL || ctx->is_static || ctx->backend == NULL) /* born failed: nothing can work */
         return;
     ctx->code = TP_OK;
     ctx->msg[0] = '\0';
+    if (ctx->depth > 0) /* a hook goes on: the backward around it keeps its records and its path */
+        return;
     ctx->recording = true;
     ctx->path = NULL;
     tpi_tape_cut(ctx, ctx->n_scopes ? ctx->scopes[ctx->n_scopes - 1].tape : 0);
+}
+
+/* One line, whatever a file's names hold. */
+static void format(char *text, size_t size, const char *fmt, va_list ap)
+{
+    if (fmt == NULL || vsnprintf(text, size, fmt, ap) < 0)
+        snprintf(text, size, "(a message that cannot be formatted)");
+    for (char *p = text; *p != '\0'; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            *p = '?';
 }
 
 void *tp_fail(tp_ctx *ctx, tp_code code, const char *fmt, ...)
@@ -46,12 +58,9 @@ void *tp_fail(tp_ctx *ctx, tp_code code, const char *fmt, ...)
     if (ctx->path != NULL && ctx->path[0] != '\0')
         n = (size_t)snprintf(ctx->msg, sizeof ctx->msg, "%.*s: ", TPI_PATH, ctx->path);
     va_start(ap, fmt);
-    vsnprintf(ctx->msg + n, sizeof ctx->msg - n, fmt, ap);
+    format(ctx->msg + n, sizeof ctx->msg - n, fmt, ap);
     va_end(ap);
-    for (char *p = ctx->msg; *p != '\0'; p++) /* one line, whatever a file's names hold */
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            *p = '?';
-    error_break(ctx, code);
+    error_break(ctx, code == TP_OK ? TP_EARG : code);
     return NULL;
 }
 
@@ -71,7 +80,7 @@ void tp_message(tp_ctx *ctx, tp_level level, const char *fmt, ...)
     if (ctx == NULL || ctx->on_message == NULL)
         return;
     va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
+    format(text, sizeof text, fmt, ap);
     va_end(ap);
     ctx->on_message(ctx->on_message_user, level, text);
 }

@@ -4,6 +4,9 @@
 
 #include <math.h>
 
+/* Two passes, so that gradients are written and added to: an op that forgets the one or the other is found. */
+enum { MAX_IN = 32, PASSES = 2 };
+
 /* A fixed weight for element i of the result, in (-1, 1) and away from 0. */
 static double weight(int64_t i)
 {
@@ -28,13 +31,16 @@ static double weigh(tp_ctx *ctx, const tp_tensor *y)
     return sum;
 }
 
+/* Random ops draw the same numbers in every run. */
 static double run(tp_ctx *ctx, tp_gradcheck_fn fn, void *user, tp_tensor *const *in)
 {
     tp_scope s = tp_scope_begin(ctx);
     uint32_t draws = ctx->draws;
+    bool     was = tp_record(ctx, false);
     double   v = weigh(ctx, fn(ctx, user, in));
 
-    ctx->draws = draws; /* random ops draw the same numbers each time */
+    tp_record(ctx, was);
+    ctx->draws = draws;
     tp_scope_end(ctx, s);
     return v;
 }
@@ -51,7 +57,7 @@ static double difference(tp_ctx *ctx, tp_gradcheck_fn fn, void *user, tp_tensor 
     return (up - down) / (2 * eps);
 }
 
-/* Walks x's elements by its strides: the place of element i in its storage. */
+/* The place of x's element i, counted row-major. */
 static double *place(tp_tensor *x, int64_t i)
 {
     int64_t at = 0;
@@ -61,9 +67,10 @@ static double *place(tp_tensor *x, int64_t i)
     return (double *)(void *)x->data + at;
 }
 
-static double compare(tp_ctx *ctx, tp_gradcheck_fn fn, void *user, tp_tensor *const *in, int k, const tp_tensor *g, double eps)
+/* Differences for every element of in[k] against its gradient, which PASSES passes have added up. */
+static double compare(tp_ctx *ctx, tp_gradcheck_fn fn, void *user, tp_tensor *const *in, int k, double eps)
 {
-    tp_tensor *x = in[k];
+    tp_tensor *x = in[k], *g = x->grad;
     double     worst = 0, scale = 1, *got = tpi_alloc(ctx, (size_t)x->numel, sizeof *got);
 
     if (got == NULL || (g != NULL && !tp_copy_out(ctx, g, TP_F64, got, (size_t)x->numel * sizeof *got))) {
@@ -71,7 +78,7 @@ static double compare(tp_ctx *ctx, tp_gradcheck_fn fn, void *user, tp_tensor *co
         return NAN;
     }
     for (int64_t i = 0; i < x->numel && tp_ok(ctx); i++) {
-        double n = difference(ctx, fn, user, in, place(x, i), eps), d = fabs(got[i] - n);
+        double n = difference(ctx, fn, user, in, place(x, i), eps), d = fabs(got[i] / PASSES - n);
 
         worst = d > worst || d != d ? d : worst;
         scale = fabs(n) > scale ? fabs(n) : scale;
@@ -80,63 +87,93 @@ static double compare(tp_ctx *ctx, tp_gradcheck_fn fn, void *user, tp_tensor *co
     return worst / scale;
 }
 
-/* The gradients of all inputs in one pass; g[i] is NULL where there is none. */
-static bool gradients(tp_ctx *ctx, tp_gradcheck_fn fn, void *user, int n_in, tp_tensor *const *in, tp_tensor **g)
+/* One pass from the weighted sum of the result. */
+static bool pass(tp_ctx *ctx, tp_gradcheck_fn fn, void *user, tp_tensor *const *in)
 {
+    tp_scope   s = tp_scope_begin(ctx);
     uint32_t   draws = ctx->draws;
+    bool       was = tp_record(ctx, true);
     tp_tensor *y = fn(ctx, user, in), *r;
     double    *v;
 
+    tp_record(ctx, was);
     ctx->draws = draws;
-    if (y == NULL || !y->needs_grad)
-        return tp_ok(ctx);
-    r = tp_empty(ctx, TP_F64, y->ndim, y->dim);
-    v = tp_f64(ctx, r);
-    for (int64_t i = 0; v != NULL && i < y->numel; i++)
-        v[i] = weight(i);
-    if (y->dtype != TP_F64)
-        r = tpi_cast(ctx, r, (tp_dtype)y->dtype);
-    if (r == NULL || !tp_backward_from(ctx, y, r))
+    if (y != NULL && y->needs_grad) {
+        r = tp_empty(ctx, TP_F64, y->ndim, y->dim);
+        v = tp_f64(ctx, r);
+        for (int64_t i = 0; v != NULL && i < y->numel; i++)
+            v[i] = weight(i);
+        tp_backward_from(ctx, y, tpi_cast(ctx, r, (tp_dtype)y->dtype));
+    }
+    tp_scope_end(ctx, s);
+    return tp_ok(ctx);
+}
+
+/* What an input was before it was checked. */
+typedef struct {
+    tp_tensor *x, *grad;
+    bool       trainable, needs_grad, grad_used, void_grad;
+} former;
+
+static former make_leaf(tp_tensor *x)
+{
+    former was = { x, x->grad, x->trainable, x->needs_grad, x->grad_used, x->void_grad };
+
+    x->grad = NULL;
+    x->grad_used = x->void_grad = false;
+    x->trainable = x->needs_grad = true;
+    return was;
+}
+
+static void restore(const former *was)
+{
+    tp_grad_drop(was->x);
+    was->x->grad = was->grad;
+    was->x->trainable = was->trainable;
+    was->x->needs_grad = was->needs_grad;
+    was->x->grad_used = was->grad_used;
+    was->x->void_grad = was->void_grad;
+}
+
+static bool arguments_fit(tp_ctx *ctx, tp_gradcheck_fn fn, int n_in, tp_tensor *const *in)
+{
+    if (!tp_ok(ctx))
         return false;
-    for (int i = 0; i < n_in; i++)
-        g[i] = in[i] ? in[i]->grad : NULL;
-    return true;
+    if (fn == NULL || in == NULL || n_in < 0 || n_in > MAX_IN)
+        tp_fail(ctx, TP_EARG, "gradcheck: no function, or %d inputs, expected a list of at most %d", n_in, MAX_IN);
+    else if (ctx->backend->alloc != NULL)
+        tp_fail(ctx, TP_EDEVICE, "gradcheck: the values are on a device, expected a context of the CPU");
+    for (int i = 0; i < n_in && tp_ok(ctx); i++)
+        if (in[i] != NULL)
+            tpi_check(ctx, "gradcheck", in[i], i);
+    return tp_ok(ctx);
 }
 
 double tp_gradcheck(tp_ctx *ctx, tp_gradcheck_fn fn, void *user, int n_in, tp_tensor *const *in, double eps)
 {
-    tp_tensor *g[32] = { NULL };
-    bool       trained[32] = { false };
-    double     worst = 0;
-    tp_scope   s;
+    former was[MAX_IN];
+    double worst = 0;
+    int    n = 0;
+    bool   checked[MAX_IN] = { false };
 
-    if (!tp_ok(ctx))
+    if (!arguments_fit(ctx, fn, n_in, in))
         return NAN;
-    if (fn == NULL || in == NULL || n_in < 0 || n_in > 32) {
-        tp_fail(ctx, TP_EARG, "gradcheck: no function, no inputs, or more than 32");
-        return NAN;
-    }
-    s = tp_scope_begin(ctx);
     for (int i = 0; i < n_in; i++) {
-        trained[i] = in[i] != NULL && in[i]->dtype == TP_F64 && in[i]->serial < 0;
-        if (trained[i]) {
-            tp_grad_drop(in[i]);
-            tp_set_trainable(ctx, in[i], true);
-        }
+        checked[i] = in[i] != NULL && in[i]->dtype == TP_F64 && in[i]->serial < 0;
+        for (int k = 0; k < i; k++)
+            checked[i] &= in[k] != in[i];
+        if (checked[i])
+            was[n++] = make_leaf(in[i]);
     }
-    if (!gradients(ctx, fn, user, n_in, in, g))
-        worst = NAN;
+    for (int i = 0; i < PASSES && tp_ok(ctx); i++)
+        pass(ctx, fn, user, in);
     for (int i = 0; i < n_in && tp_ok(ctx); i++)
-        if (trained[i]) {
-            double e = compare(ctx, fn, user, in, i, g[i], eps > 0 ? eps : 1e-6);
+        if (checked[i]) {
+            double e = compare(ctx, fn, user, in, i, eps > 0 ? eps : 1e-6);
 
             worst = e > worst || e != e ? e : worst;
         }
-    for (int i = 0; i < n_in; i++)
-        if (trained[i]) {
-            tp_grad_drop(in[i]);
-            in[i]->trainable = in[i]->needs_grad = false;
-        }
-    tp_scope_end(ctx, s);
+    while (n > 0)
+        restore(&was[--n]);
     return tp_ok(ctx) ? worst : NAN;
 }

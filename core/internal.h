@@ -70,8 +70,7 @@ struct tp_tensor {
     bool         needs_grad;
     bool         contiguous;
     bool         grad_used;    /* its gradient was used by an optimiser: the next backward overwrites it */
-    bool         walked;       /* its call has been walked by a backward */
-    bool         own_grad;     /* a leaf whose gradient has its own dtype: inputs of a recomputed block */
+    bool         walked;       /* its call was walked by a backward, or dropped */
     bool         void_grad;    /* a backward failed half-way: optimisers refuse it */
     bool         touched;      /* this pass has written its gradient */
     tp_ctx      *ctx;

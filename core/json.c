@@ -43,7 +43,7 @@ static tpi_json *out(json_t *j)
     return (tpi_json *)(void *)j;
 }
 
-/* ---- parsing --------------------------------------------------------------------------------------------------------- */
+/* ---- parsing ----------------------------------------------------------------------------------------------------- */
 
 /* jansson recurses up to 2048 levels, so depth is looked at before it runs. */
 static bool too_deep(const char *text, size_t n, tpi_json_error *err)
@@ -181,7 +181,7 @@ void tpi_json_free(tpi_json *j)
     json_decref(in(j));
 }
 
-/* ---- looking --------------------------------------------------------------------------------------------------------- */
+/* ---- looking ----------------------------------------------------------------------------------------------------- */
 
 tpi_json_kind tpi_json_is(const tpi_json *j)
 {
@@ -278,7 +278,7 @@ bool tpi_json_true(const tpi_json *j)
     return j != NULL && json_is_true(in(j));
 }
 
-/* ---- members with a type ----------------------------------------------------------------------------------------------- */
+/* ---- members with a type ----------------------------------------------------------------------------------------- */
 
 static void wrong(tp_ctx *ctx, const char *where, const char *key, const tpi_json *v, tpi_json_kind want)
 {
@@ -350,7 +350,7 @@ const tpi_json *tpi_json_object(tp_ctx *ctx, const char *where, const tpi_json *
     return member(ctx, where, object, key, TPI_JSON_OBJECT, needed);
 }
 
-/* ---- making ------------------------------------------------------------------------------------------------------------ */
+/* ---- making ------------------------------------------------------------------------------------------------------ */
 
 static tpi_json *made(tp_ctx *ctx, json_t *j)
 {
@@ -462,7 +462,7 @@ tpi_json *tpi_json_copy(tp_ctx *ctx, const tpi_json *j)
     return j ? made(ctx, json_deep_copy(in(j))) : tpi_json_new_null(ctx);
 }
 
-/* ---- writing ----------------------------------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 typedef struct sink {
     tp_ctx *ctx;

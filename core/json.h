@@ -22,7 +22,7 @@ typedef struct tpi_json_error {
     char    text[200];
 } tpi_json_error;
 
-/* ---- parsing --------------------------------------------------------------------------------------------------------- */
+/* ---- parsing ----------------------------------------------------------------------------------------------------- */
 
 /* Needs no context, so threads without one may call it.  NULL and *err on failure. */
 tpi_json *tpi_json_parse_raw(const char *text, size_t n, tpi_json_error *err);
@@ -32,7 +32,7 @@ tpi_json *tpi_json_parse(tp_ctx *ctx, const char *name, const char *text, size_t
 tpi_json *tpi_json_load(tp_ctx *ctx, const char *path, size_t max);
 void      tpi_json_free(tpi_json *j);
 
-/* ---- looking --------------------------------------------------------------------------------------------------------- */
+/* ---- looking ----------------------------------------------------------------------------------------------------- */
 
 tpi_json_kind   tpi_json_is(const tpi_json *j);
 const char     *tpi_json_kind_name(tpi_json_kind k);
@@ -51,7 +51,7 @@ int64_t         tpi_json_integer(const tpi_json *j); /* 0 when j is none */
 double          tpi_json_real(const tpi_json *j);    /* integers too; NaN when j is none */
 bool            tpi_json_true(const tpi_json *j);
 
-/* ---- members with a type ----------------------------------------------------------------------------------------------- *
+/* ---- members with a type ------------------------------------------------------------------------------------------ *
  * A missing or null member gives the default; one of another type, or out of range, fails with TP_EFORMAT and
  * "where: KEY is ..., expected ...".  where names the file and the part of it. */
 
@@ -64,7 +64,7 @@ const char     *tpi_json_text(tp_ctx *ctx, const char *where, const tpi_json *ob
 const tpi_json *tpi_json_array(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, bool needed);
 const tpi_json *tpi_json_object(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, bool needed);
 
-/* ---- making ------------------------------------------------------------------------------------------------------------ *
+/* ---- making ------------------------------------------------------------------------------------------------------- *
  * Constructors return NULL when memory is out (TP_ENOMEM on ctx) or a text is not UTF-8 (TP_EARG).  set and add take value over,
  * also when they fail, and pass over a NULL value as a failure that has been told: so calls nest, and one check at the end does. */
 

@@ -13,6 +13,8 @@ static tp_tensor *filled(tp_ctx *ctx, tp_dtype t, int ndim, const int64_t *dim, 
     if (x == NULL)
         return NULL;
     r = tpi_run_of(ctx);
+    if (t == TP_BOOL)
+        value = (double)(i = value != 0);
     return tpi_done(ctx, "full", tpi_k(ctx)->fill(&r, t, x->data, x->numel, value, i)) ? x : NULL;
 }
 
@@ -61,11 +63,8 @@ static bool move(tp_ctx *ctx, void *dst, const void *src, size_t size, int kind)
 
 tp_tensor *tp_from(tp_ctx *ctx, tp_dtype t, int ndim, const int64_t *dim, const void *p)
 {
-    tp_tensor *x;
+    tp_tensor *x = tp_empty(ctx, t, ndim, dim);
 
-    if (!tp_ok(ctx))
-        return NULL;
-    x = tp_empty(ctx, t, ndim, dim);
     if (x == NULL)
         return NULL;
     if (p == NULL && x->numel > 0)
@@ -83,15 +82,14 @@ tp_tensor *tp_arange(tp_ctx *ctx, tp_dtype t, double start, double stop, double 
     if (!tp_ok(ctx))
         return NULL;
     if (!(n < 1e15) || size == 0)
-        return tp_fail(ctx, TP_EARG, "arange: %g to %g by %g", start, stop, step);
+        return tp_fail(ctx, TP_EARG, "arange: %s from %g to %g by %g, expected finite numbers and a step that leads there",
+                       tp_dtype_name(t), start, stop, step);
     n = n < 0 ? 0 : n;
+    if (n > 0 && (step > 0 ? start + (n - 1) * step >= stop : start + (n - 1) * step <= stop)) /* the division was rounded up */
+        n--;
     host = tpi_alloc(ctx, (size_t)n, size);
-    for (int64_t i = 0; host != NULL && i < (int64_t)n; i++) {
-        if (tp_dtype_is_float(t))
-            tpi_store(t, host, i, start + (double)i * step);
-        else
-            tpi_store_int(t, host, i, (int64_t)(start + (double)i * step));
-    }
+    for (int64_t i = 0; host != NULL && i < (int64_t)n; i++)
+        tpi_store(t, host, i, start + (double)i * step);
     x = host ? tp_from(ctx, t, TP_SHAPE((int64_t)n), host) : NULL;
     tpi_free(host);
     return x;
@@ -99,12 +97,58 @@ tp_tensor *tp_arange(tp_ctx *ctx, tp_dtype t, double start, double stop, double 
 
 /* ---- copies ----------------------------------------------------------------------------------------------------------------- */
 
+/* The bytes from x's first address to behind its last. */
+static void extent(const tp_tensor *x, const char **low, const char **high)
+{
+    int64_t size = (int64_t)tp_dtype_size((tp_dtype)x->dtype), down = 0, up = 1;
+
+    for (int i = 0; i < x->ndim && x->numel > 0; i++) {
+        int64_t reach = (x->dim[i] - 1) * x->stride[i];
+
+        down += reach < 0 ? reach : 0;
+        up += reach > 0 ? reach : 0;
+    }
+    *low = x->data + down * size;
+    *high = x->numel > 0 ? x->data + up * size : *low;
+}
+
+static bool overlap(const tp_tensor *a, const tp_tensor *b)
+{
+    const char *a_low, *a_high, *b_low, *b_high;
+
+    if (a->store != b->store)
+        return false;
+    extent(a, &a_low, &a_high);
+    extent(b, &b_low, &b_high);
+    return a_low < b_high && b_low < a_high;
+}
+
+/* Whether x shows some element at several places, as an expanded view does. */
+static bool repeats(const tp_tensor *x)
+{
+    for (int i = 0; i < x->ndim; i++)
+        if (x->stride[i] == 0 && x->dim[i] > 1 && x->numel > 0)
+            return true;
+    return false;
+}
+
+/* dst = src without looking. */
+static bool copy(tp_ctx *ctx, tp_tensor *dst, const tp_tensor *src)
+{
+    tpi_run r = tpi_run_of(ctx);
+    tpi_nd  nd;
+
+    tpi_nd_init(&nd, dst->ndim, dst->dim, 2, (const tp_tensor *const[]){ dst, src });
+    tpi_touch(dst);
+    return tpi_done(ctx, "copy", tpi_k(ctx)->copy(&r, &nd, (tp_dtype)dst->dtype, dst->data, (tp_dtype)src->dtype, src->data));
+}
+
 bool tp_copy_to(tp_ctx *ctx, tp_tensor *dst, const tp_tensor *src)
 {
-    const tp_tensor *both[2] = { dst, src };
-    char             a[96], b[96];
-    tpi_run          r;
-    tpi_nd           nd;
+    char       a[96], b[96];
+    tp_scope   s;
+    tp_tensor *t;
+    bool       ok;
 
     if (!tp_ok(ctx) || !tpi_check(ctx, "copy_to", dst, 0) || !tpi_check(ctx, "copy_to", src, 1))
         return false;
@@ -112,10 +156,17 @@ bool tp_copy_to(tp_ctx *ctx, tp_tensor *dst, const tp_tensor *src)
         tp_fail(ctx, TP_ESHAPE, "copy_to: %s into %s", tp_shape_text(src, a, sizeof a), tp_shape_text(dst, b, sizeof b));
         return false;
     }
-    r = tpi_run_of(ctx);
-    tpi_nd_init(&nd, dst->ndim, dst->dim, 2, both);
-    tpi_touch(dst);
-    return tpi_done(ctx, "copy_to", tpi_k(ctx)->copy(&r, &nd, (tp_dtype)dst->dtype, dst->data, (tp_dtype)src->dtype, src->data));
+    if (repeats(dst)) {
+        tp_fail(ctx, TP_EARG, "copy_to: the destination %s is a repeated view; its elements share memory", tp_shape_text(dst, a, sizeof a));
+        return false;
+    }
+    if (!overlap(dst, src))
+        return copy(ctx, dst, src);
+    s = tp_scope_begin(ctx); /* by way of a copy: no order of the elements would do for all overlaps */
+    t = tp_empty(ctx, (tp_dtype)src->dtype, src->ndim, src->dim);
+    ok = t != NULL && copy(ctx, t, src) && copy(ctx, dst, t);
+    tp_scope_end(ctx, s);
+    return ok;
 }
 
 tp_tensor *tpi_cast(tp_ctx *ctx, tp_tensor *x, tp_dtype t)
@@ -125,7 +176,7 @@ tp_tensor *tpi_cast(tp_ctx *ctx, tp_tensor *x, tp_dtype t)
     if (x == NULL || (tp_dtype)x->dtype == t)
         return x;
     y = tp_empty(ctx, t, x->ndim, x->dim);
-    return y != NULL && tp_copy_to(ctx, y, x) ? y : NULL;
+    return y != NULL && copy(ctx, y, x) ? y : NULL;
 }
 
 tp_tensor *tpi_rows(tp_ctx *ctx, tp_tensor *x)
@@ -135,7 +186,7 @@ tp_tensor *tpi_rows(tp_ctx *ctx, tp_tensor *x)
     if (x == NULL || x->contiguous)
         return x;
     y = tp_empty(ctx, (tp_dtype)x->dtype, x->ndim, x->dim);
-    return y != NULL && tp_copy_to(ctx, y, x) ? y : NULL;
+    return y != NULL && copy(ctx, y, x) ? y : NULL;
 }
 
 bool tp_copy_out(tp_ctx *ctx, const tp_tensor *x, tp_dtype t, void *p, size_t size)

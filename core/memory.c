@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 /* Fault injection for tests; see tpi_fail_alloc.  fail_after counts down to 0, negative means never. */
 static atomic_long fail_after = -1;
@@ -39,8 +40,11 @@ static void *out_of_memory(tp_ctx *ctx, size_t n, size_t size)
 
 void *tpi_alloc(tp_ctx *ctx, size_t n, size_t size)
 {
-    void *p = refuse() ? NULL : calloc(n ? n : 1, size ? size : 1);
+    size_t bytes;
+    void  *p = NULL;
 
+    if (tpi_mul_ok(n ? n : 1, size ? size : 1, &bytes) && bytes <= tpi_block_max && !refuse())
+        p = calloc(1, bytes);
     return p ? p : out_of_memory(ctx, n, size);
 }
 
@@ -49,7 +53,7 @@ void *tpi_realloc(tp_ctx *ctx, void *p, size_t n, size_t size)
     size_t bytes;
     void  *q = NULL;
 
-    if (tpi_mul_ok(n ? n : 1, size ? size : 1, &bytes) && !refuse())
+    if (tpi_mul_ok(n ? n : 1, size ? size : 1, &bytes) && bytes <= tpi_block_max && !refuse())
         q = realloc(p, bytes);
     return q ? q : out_of_memory(ctx, n, size);
 }
@@ -74,7 +78,7 @@ bool tpi_grow(tp_ctx *ctx, void *array, size_t *cap, size_t need, size_t size)
 
 char *tpi_strndup(tp_ctx *ctx, const char *s, size_t n)
 {
-    char *p = tpi_alloc(ctx, n + 1, 1);
+    char *p = n < SIZE_MAX ? tpi_alloc(ctx, n + 1, 1) : out_of_memory(ctx, n, 1);
 
     if (p != NULL && n > 0)
         memcpy(p, s, n);
@@ -123,25 +127,46 @@ void tpi_raw_free(void *p)
 
 enum { HUGE_PAGE = 2 << 20 };
 
-/* Large blocks come by mmap in whole huge pages: first touch of small pages is five times slower. */
+static bool is_mapped(size_t size)
+{
+    return !TPI_STRICT && size >= HUGE_PAGE;
+}
+
+/* Large blocks are mapped at the beginning of a huge page: first touch of small pages is five times slower. */
+static void *map(size_t size)
+{
+    size_t    page = (size_t)sysconf(_SC_PAGESIZE), head;
+    char     *p;
+    uintptr_t at;
+
+    size = (size + page - 1) / page * page;
+    p = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    at = ((uintptr_t)p + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    head = (size_t)(at - (uintptr_t)p);
+    if (head > 0)
+        munmap(p, head);
+    if (head < HUGE_PAGE)
+        munmap(p + head + size, HUGE_PAGE - head);
+    (void)madvise(p + head, size, MADV_HUGEPAGE);
+    return p + head;
+}
+
 void *tpi_block_new(size_t size)
 {
     void *p = NULL;
 
     if (refuse())
         return NULL;
-    if (size < HUGE_PAGE)
-        return posix_memalign(&p, 64, size) == 0 ? p : NULL;
-    p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED)
-        return NULL;
-    (void)madvise(p, size, MADV_HUGEPAGE);
-    return p;
+    if (is_mapped(size))
+        return map(size);
+    return posix_memalign(&p, 64, size) == 0 ? p : NULL;
 }
 
 void tpi_block_free(void *p, size_t size)
 {
-    if (size < HUGE_PAGE)
+    if (!is_mapped(size))
         free(p);
     else if (p != NULL)
         munmap(p, size);

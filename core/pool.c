@@ -6,13 +6,6 @@
 
 enum { STEP = 64, SMALL = 64 << 10, CHUNK = 1 << 20, LINEAR = 16 /* classes of 64 bytes up to 1 KiB */ };
 
-/* Under a sanitizer every block is the system's own, so that overruns and uses after release are seen. */
-#if defined(__SANITIZE_ADDRESS__)
-static const bool caching = false;
-#else
-static const bool caching = true;
-#endif
-
 /* Classes: multiples of 64 up to 1 KiB, then 8 an octave (waste at most 12.5 %). */
 static int class_of(size_t size, size_t *room)
 {
@@ -66,14 +59,16 @@ static void *cut_small(tpi_pool *pool, size_t room)
 
 static void *fresh(tpi_pool *pool, size_t room)
 {
-    void *p;
+    size_t before = pool->system;
+    void  *p;
 
-    if (caching && room <= SMALL)
+    if (!TPI_STRICT && room <= SMALL)
         return cut_small(pool, room);
     p = tpi_block_new(room);
     if (p == NULL) {
         tpi_pool_trim(pool);
-        p = tpi_block_new(room);
+        if (pool->system < before)
+            p = tpi_block_new(room);
     }
     if (p != NULL)
         pool->system += room;
@@ -85,9 +80,12 @@ void *tpi_pool_get(tpi_pool *pool, size_t size, size_t *room)
     int   c;
     void *p;
 
-    if (size > (size_t)1 << 47)
+    *room = 0;
+    if (size > tpi_block_max)
         return NULL;
     c = class_of(size, room);
+    if (TPI_STRICT)
+        *room = size ? size : 1;
     p = pool->free_list[c];
     if (p != NULL)
         memcpy(&pool->free_list[c], p, sizeof(void *));
@@ -108,7 +106,7 @@ void tpi_pool_put(tpi_pool *pool, void *p, size_t room)
     if (p == NULL)
         return;
     pool->now -= room;
-    if (!caching) {
+    if (TPI_STRICT) {
         pool->system -= room;
         tpi_block_free(p, room);
         return;

@@ -8,7 +8,23 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Under a sanitizer every block is the system's own and of the size asked for, headers are not reused soon, and backward sees only
+ * what forward kept: mistakes show that otherwise would not. */
+#if defined(__SANITIZE_ADDRESS__)
+#define TPI_STRICT 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TPI_STRICT 1
+#endif
+#endif
+#ifndef TPI_STRICT
+#define TPI_STRICT 0
+#endif
+
 enum { TPI_POOL_CLASSES = 400 };
+
+/* No block is larger: more than an address can reach, or than the sanitizer's allocator takes calmly. */
+static const size_t tpi_block_max = (size_t)1 << (TPI_STRICT ? 39 : 47);
 
 typedef struct tpi_pool {
     void  *free_list[TPI_POOL_CLASSES];
@@ -19,7 +35,8 @@ typedef struct tpi_pool {
     size_t system;      /* bytes held from the system */
 } tpi_pool;
 
-/* A block of at least size bytes, 64-byte aligned; *room gets its true size, to be handed back to tpi_pool_put.  NULL: no memory. */
+/* A block of at least size bytes, 64-byte aligned; *room gets its true size, to be handed back to tpi_pool_put.  NULL (and a *room
+ * of 0): no memory. */
 void *tpi_pool_get(tpi_pool *pool, size_t size, size_t *room);
 void  tpi_pool_put(tpi_pool *pool, void *p, size_t room);
 /* Gives unused large blocks back. */

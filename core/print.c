@@ -58,8 +58,12 @@ void tp_print(tp_ctx *ctx, const tp_tensor *x, FILE *f)
     char    a[128], *host;
     printer p;
 
-    if (!tp_ok(ctx) || f == NULL || !tpi_check(ctx, "print", x, 0))
+    if (!tp_ok(ctx) || !tpi_check(ctx, "print", x, 0))
         return;
+    if (f == NULL) {
+        tp_fail(ctx, TP_EARG, "print: there is no file to print to");
+        return;
+    }
     size = (size_t)x->numel * tp_dtype_size((tp_dtype)x->dtype);
     host = tpi_alloc(ctx, size, 1);
     if (host != NULL && tp_copy_out(ctx, x, (tp_dtype)x->dtype, host, size)) {

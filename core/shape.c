@@ -28,10 +28,9 @@ bool tpi_broadcast(const tp_tensor *a, const tp_tensor *b, int *ndim, int64_t *d
     return true;
 }
 
-/* Whether the walk's dimension d continues its dimension p without a gap in all operands. */
-static bool joins(const tpi_nd *nd, int n, int p, const int64_t *stride, int64_t size)
+/* Whether a next dimension continues the walk's last one without a gap in all operands. */
+static bool joins(const tpi_nd *nd, int n, const int64_t *stride, int64_t size)
 {
-    (void)p;
     for (int i = 0; i < n; i++)
         if (nd->stride[i][nd->ndim - 1] != stride[i] * size)
             return false;
@@ -43,7 +42,7 @@ static void append(tpi_nd *nd, int n, int64_t size, const int64_t *stride)
 {
     if (size == 1)
         return;
-    if (nd->ndim > 0 && joins(nd, n, nd->ndim - 1, stride, size)) {
+    if (nd->ndim > 0 && joins(nd, n, stride, size)) {
         nd->dim[nd->ndim - 1] *= size;
         for (int i = 0; i < n; i++)
             nd->stride[i][nd->ndim - 1] = stride[i];
@@ -58,7 +57,7 @@ static void append(tpi_nd *nd, int n, int64_t size, const int64_t *stride)
 static bool all_plain(int ndim, const int64_t *dim, int n, const tp_tensor *const *x)
 {
     for (int i = 0; i < n; i++)
-        if (!x[i]->contiguous || x[i]->ndim != ndim || memcmp(x[i]->dim, dim, (size_t)ndim * sizeof *dim) != 0)
+        if (!x[i]->contiguous || x[i]->ndim != ndim || (ndim > 0 && memcmp(x[i]->dim, dim, (size_t)ndim * sizeof *dim) != 0))
             return false;
     return true;
 }

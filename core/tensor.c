@@ -3,7 +3,10 @@
 
 #include <string.h>
 
-enum { SLAB = 64 };
+#define MAX_ELEMENTS ((int64_t)1 << 60) /* times 8 bytes, they still fit a size_t */
+
+/* REST: released headers that stay unused while mistakes are looked for. */
+enum { SLAB = 64, REST = TPI_STRICT ? 512 : 0 };
 
 /* ---- slabs of headers and storages ------------------------------------------------------------------------------------------ */
 
@@ -17,6 +20,7 @@ static void header_put(tp_ctx *ctx, tp_tensor *x)
     else
         ctx->free_first = x;
     ctx->free_last = x;
+    ctx->n_free++;
 }
 
 /* One slab holds as many storages as headers: a tensor has at most one of its own. */
@@ -45,10 +49,11 @@ static tp_tensor *header_get(tp_ctx *ctx)
 {
     tp_tensor *x;
 
-    if (ctx->free_first == NULL && !slab_new(ctx))
+    if (ctx->n_free <= REST && !slab_new(ctx))
         return NULL;
     x = ctx->free_first;
     ctx->free_first = x->next;
+    ctx->n_free--;
     if (ctx->free_first == NULL)
         ctx->free_last = NULL;
     return x;
@@ -116,25 +121,22 @@ static bool plain_strides(const tp_tensor *x)
     return true;
 }
 
-/* Sizes and row-major strides; false on overflow or nonsense. */
+/* Sizes and row-major strides, which count a size of 0 as 1; false on overflow or nonsense. */
 static bool set_shape(tp_ctx *ctx, tp_tensor *x, int ndim, const int64_t *dim)
 {
     int64_t n = 1;
 
+    x->numel = 1;
     for (int i = ndim; i-- > 0;) {
-        if (dim[i] < 0 || __builtin_mul_overflow(n, dim[i] ? dim[i] : 1, &n) || n > ((int64_t)1 << 60)) {
-            tp_fail(ctx, TP_ESHAPE, "a tensor cannot have %lld at place %d of its %d dimensions", (long long)dim[i], i, ndim);
+        x->stride[i] = n;
+        if (dim[i] < 0 || __builtin_mul_overflow(n, dim[i] ? dim[i] : 1, &n) || n > MAX_ELEMENTS) {
+            tp_fail(ctx, TP_ESHAPE, "tensor: size %lld at place %d of %d dimensions, expected 0 or more and at most 2^60 elements",
+                    (long long)dim[i], i, ndim);
             return false;
         }
         x->dim[i] = dim[i];
-    }
-    x->numel = 1;
-    for (int i = ndim; i-- > 0;) {
-        x->stride[i] = x->numel;
         x->numel *= dim[i];
     }
-    for (int i = ndim - 1; x->numel == 0 && i >= 0; i--)
-        x->stride[i] = i == ndim - 1 ? 1 : x->stride[i + 1] * (x->dim[i + 1] ? x->dim[i + 1] : 1);
     return true;
 }
 
@@ -143,9 +145,10 @@ tp_tensor *tpi_header_new(tp_ctx *ctx, tp_dtype t, int ndim, const int64_t *dim)
     tp_tensor *x;
 
     if (ndim < 0 || ndim > TP_MAX_DIM || (ndim > 0 && dim == NULL))
-        return tp_fail(ctx, TP_ESHAPE, "a tensor has 0 to %d dimensions, not %d", TP_MAX_DIM, ndim);
+        return tp_fail(ctx, TP_ESHAPE, "tensor: %d dimensions%s, expected 0 to %d", ndim,
+                       ndim > 0 && dim == NULL ? " without sizes" : "", TP_MAX_DIM);
     if (tp_dtype_size(t) == 0)
-        return tp_fail(ctx, TP_EDTYPE, "there is no dtype %d", (int)t);
+        return tp_fail(ctx, TP_EDTYPE, "tensor: there is no dtype %d", (int)t);
     x = header_get(ctx);
     if (x == NULL)
         return NULL;
@@ -154,13 +157,13 @@ tp_tensor *tpi_header_new(tp_ctx *ctx, tp_dtype t, int ndim, const int64_t *dim)
     x->ndim = (int16_t)ndim;
     x->dtype = (uint8_t)t;
     x->serial = -1;
+    x->contiguous = true;
     if (!set_shape(ctx, x, ndim, dim)) {
         header_put(ctx, x);
         return NULL;
     }
     x->magic = TPI_TENSOR_MAGIC;
     x->refs = x->uses = 1;
-    x->contiguous = true;
     return x;
 }
 
@@ -179,13 +182,13 @@ tp_tensor *tp_empty(tp_ctx *ctx, tp_dtype t, int ndim, const int64_t *dim)
     return tpi_adopt(ctx, x) ? x : NULL;
 }
 
-tp_tensor *tp_borrow(tp_ctx *ctx, tp_dtype t, int ndim, const int64_t *dim, void *p, void (*release)(void *user, void *p), void *user)
+static tp_tensor *borrowing(tp_ctx *ctx, tp_dtype t, int ndim, const int64_t *dim, void *p)
 {
     tp_tensor *x;
 
     if (!tp_ok(ctx))
         return NULL;
-    if (ctx->device == TP_CUDA)
+    if (ctx->backend->alloc != NULL)
         return tp_fail(ctx, TP_EDEVICE, "borrow: host memory cannot serve a tensor of this device; use tp_from");
     if (p == NULL)
         return tp_fail(ctx, TP_EARG, "borrow: the pointer is NULL");
@@ -199,31 +202,41 @@ tp_tensor *tp_borrow(tp_ctx *ctx, tp_dtype t, int ndim, const int64_t *dim, void
     }
     x->store->size = (size_t)x->numel * tp_dtype_size(t);
     x->data = x->store->data = p;
-    x->store->release = release;
-    x->store->user = user;
     return tpi_adopt(ctx, x) ? x : NULL;
+}
+
+tp_tensor *tp_borrow(tp_ctx *ctx, tp_dtype t, int ndim, const int64_t *dim, void *p, void (*release)(void *user, void *p), void *user)
+{
+    tp_tensor *x = borrowing(ctx, t, ndim, dim, p);
+
+    if (x != NULL) {
+        x->store->release = release;
+        x->store->user = user;
+    } else if (release != NULL && p != NULL) {
+        release(user, p);
+    }
+    return x;
 }
 
 tp_tensor *tpi_view(tp_ctx *ctx, tp_tensor *x, int ndim, const int64_t *dim, const int64_t *stride, int64_t offset)
 {
-    tp_tensor *y = tpi_header_new(ctx, (tp_dtype)x->dtype, ndim, dim);
+    tp_tensor *y = tpi_check(ctx, "view", x, 0) ? tpi_header_new(ctx, (tp_dtype)x->dtype, ndim, dim) : NULL;
 
     if (y == NULL)
         return NULL;
-    if (stride != NULL && ndim > 0)
+    if (stride != NULL && ndim > 0) {
         memcpy(y->stride, stride, (size_t)ndim * sizeof *stride);
-    y->contiguous = plain_strides(y);
+        y->contiguous = plain_strides(y);
+    }
     y->store = x->store;
-    if (y->store != NULL)
-        y->store->holders++;
+    y->store->holders++;
     y->data = x->data + offset * (int64_t)tp_dtype_size((tp_dtype)x->dtype);
     return tpi_adopt(ctx, y) ? y : NULL;
 }
 
 /* ---- holders ---------------------------------------------------------------------------------------------------------------- */
 
-/* Whether x may be touched at all: best effort against freed tensors. */
-static bool alive(const tp_tensor *x)
+bool tpi_alive(const tp_tensor *x)
 {
     return x != NULL && x->magic == TPI_TENSOR_MAGIC;
 }
@@ -238,9 +251,21 @@ bool tpi_adopt(tp_ctx *ctx, tp_tensor *x)
     return true;
 }
 
+tp_tensor *tpi_disown(tp_ctx *ctx, tp_tensor *x)
+{
+    size_t i = ctx->n_live;
+
+    while (x != NULL && i-- > 0)
+        if (ctx->live[i] == x) {
+            ctx->live[i] = ctx->live[--ctx->n_live];
+            return x;
+        }
+    return x;
+}
+
 tp_tensor *tp_retain(tp_tensor *x)
 {
-    if (!alive(x))
+    if (!tpi_alive(x))
         return NULL;
     x->refs++;
     x->uses++;
@@ -249,7 +274,7 @@ tp_tensor *tp_retain(tp_tensor *x)
 
 void tp_release(tp_tensor *x)
 {
-    if (!alive(x))
+    if (!tpi_alive(x) || x->uses == 0) /* 0: only recorded calls hold the header, and theirs is not ours to give back */
         return;
     if (--x->uses == 0) {
         storage_drop(x->store);
@@ -310,7 +335,7 @@ bool tpi_check(tp_ctx *ctx, const char *op, const tp_tensor *x, int i)
     else if (x->ctx != ctx)
         tp_fail(ctx, TP_EARG, "%s: input %d belongs to another context", op, i);
     else if (x->store == NULL)
-        tp_fail(ctx, TP_EARG, "%s: the values of input %d are gone; an op keeps them for its backward with c->keep", op, i);
+        tp_fail(ctx, TP_EARG, "%s: the values of input %d were released; keep them with tp_retain, or c->keep for a backward", op, i);
     else
         return true;
     return false;

@@ -55,6 +55,7 @@ static tp_tensor *attention_forward(tp_ctx *ctx, tp_call *c)
     tp_tensor *qkv[3], *range = tpi_rows(ctx, c->in[3]), *o, *lse;
     tpi_attn   a;
     tpi_run    r = tpi_run_of(ctx);
+    bool       ok;
 
     for (int i = 0; i < 3; i++)
         qkv[i] = unit_inner(ctx, c->in[i]);
@@ -66,7 +67,9 @@ static tp_tensor *attention_forward(tp_ctx *ctx, tp_call *c)
     c->saved[0] = lse;
     c->keep = TP_KEEP_IN(0) | TP_KEEP_IN(1) | TP_KEEP_IN(2) | (range ? TP_KEEP_IN(3) : 0) | TP_KEEP_OUT(0);
     a = describe(c, qkv, range, o, lse);
-    return tpi_done(ctx, "attention", tpi_k(ctx)->attention(&r, &a)) ? o : NULL;
+    ok = tpi_run_begin(ctx, &r, tpi_k(ctx)->attention_space(&r, &a)) && tpi_done(ctx, "attention", tpi_k(ctx)->attention(&r, &a));
+    tpi_run_end(ctx, &r);
+    return ok ? o : NULL;
 }
 
 static void attention_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
@@ -74,6 +77,7 @@ static void attention_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp
     tp_tensor *qkv[3], *d[3], *range = tpi_rows(ctx, c->in[3]), *g = unit_inner(ctx, dy[0]);
     tpi_attn   a;
     tpi_run    r = tpi_run_of(ctx);
+    bool       ok;
 
     for (int i = 0; i < 3; i++) {
         qkv[i] = unit_inner(ctx, c->in[i]);
@@ -90,9 +94,10 @@ static void attention_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp
     take_strides(a.dqs, d[0]);
     take_strides(a.dks, d[1]);
     take_strides(a.dvs, d[2]);
-    if (!tpi_done(ctx, "attention", tpi_k(ctx)->attention_grad(&r, &a)))
-        return;
-    for (int i = 0; i < 3; i++)
+    ok = tpi_run_begin(ctx, &r, tpi_k(ctx)->attention_grad_space(&r, &a)) &&
+         tpi_done(ctx, "attention", tpi_k(ctx)->attention_grad(&r, &a));
+    tpi_run_end(ctx, &r);
+    for (int i = 0; ok && i < 3; i++)
         dx[i] = d[i];
 }
 

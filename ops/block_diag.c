@@ -26,11 +26,15 @@ static tp_tensor *product_into(tp_ctx *ctx, tp_call *c, tp_tensor *y, bool add)
     tp_tensor *x = tpi_rows(ctx, c->in[0]), *a = tpi_rows(ctx, c->in[1]);
     tpi_blocks b = sizes(c);
     tpi_run    r = tpi_run_of(ctx);
+    bool       ok;
 
     if (x == NULL || a == NULL || y == NULL)
         return NULL;
     c->keep = (tp_wants(c, 0) ? TP_KEEP_IN(1) : 0) | (tp_wants(c, 1) ? TP_KEEP_IN(0) : 0);
-    return tpi_done(ctx, c->op->name, tpi_k(ctx)->blocks(&r, &b, y->data, x->data, a->data, add)) ? y : NULL;
+    ok = tpi_run_begin(ctx, &r, tpi_k(ctx)->blocks_space(&r, &b)) &&
+         tpi_done(ctx, c->op->name, tpi_k(ctx)->blocks(&r, &b, y->data, x->data, a->data, add));
+    tpi_run_end(ctx, &r);
+    return ok ? y : NULL;
 }
 
 static tp_tensor *block_diag_forward(tp_ctx *ctx, tp_call *c)
@@ -67,7 +71,7 @@ static void block_diag_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, t
     tpi_blocks b = sizes(c);
     tpi_run    r = tpi_run_of(ctx);
 
-    if (g == NULL)
+    if (g == NULL || !tpi_run_begin(ctx, &r, tpi_k(ctx)->blocks_space(&r, &b)))
         return;
     if (tp_wants(c, 0)) {
         tp_tensor *a = tpi_rows(ctx, c->in[1]), *d = tp_empty(ctx, b.t, c->in[0]->ndim, c->in[0]->dim);
@@ -83,6 +87,7 @@ static void block_diag_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, t
         if (x != NULL && da != NULL)
             tpi_done(ctx, c->op->name, tpi_k(ctx)->blocks_da(&r, &b, da->data, x->data, g->data, beta));
     }
+    tpi_run_end(ctx, &r);
     if (tp_wants(c, 2))
         dx[2] = dy[0];
 }

@@ -1,7 +1,7 @@
 /* batch.c - rows of token ids, targets, positions and key ranges, in plain memory: made by the loader's thread. */
 #include "models/text/data_internal.h"
 
-enum { STEP = 16, WHOLE = 64 };
+enum { WHOLE = 64 };
 
 static int64_t up(int64_t n, int64_t step)
 {
@@ -12,7 +12,7 @@ static int64_t up(int64_t n, int64_t step)
  * eighth. */
 static int64_t padded(int64_t rows, int64_t longest, int64_t max_len)
 {
-    int64_t step = STEP, small = up(longest, STEP), whole;
+    int64_t step = TPI_WIDTH_STEP, small = up(longest, step), whole;
 
     while (rows * step % WHOLE != 0)
         step *= 2;
@@ -33,7 +33,7 @@ void tpi_batch_shape(const tp_data *d, const int64_t *index, int64_t n, int64_t 
 
     *rows = 0;
     for (int64_t i = 0; i < n; i++) {
-        if (!d->opts.pack || index[i] < 0) {
+        if (!d->shared || index[i] < 0) {
             ++*rows;
             here = 0;
         }
@@ -97,7 +97,7 @@ tp_code tpi_batch_make(void *user, const int64_t *index, int64_t n, void **batch
     for (int64_t i = 0; i < n; i++) {
         const tpi_sample *s = &d->sample[number(index[i])];
 
-        if (!d->opts.pack || index[i] < 0) {
+        if (!d->shared || index[i] < 0) {
             row++;
             column = 0;
         }
@@ -106,7 +106,7 @@ tp_code tpi_batch_make(void *user, const int64_t *index, int64_t n, void **batch
     }
     b->first = number(index[0]);
     b->line = d->sample[b->first].line;
-    b->packed = d->opts.pack;
+    b->packed = d->shared;
     b->ranged = b->packed || b->tokens < rows * width;
     *batch = b;
     return TP_OK;

@@ -13,8 +13,7 @@ typedef struct {
     bool    more;
 } unused_keys;
 
-/* ---- keys that are not used
- * ------------------------------------------------------------------------------------------------- */
+/* ---- keys that are not used -------------------------------------------------------------------------------------- */
 
 static bool count_key(tp_ctx *ctx, unused_keys *u, const char *key)
 {
@@ -51,7 +50,7 @@ static bool count_unused(tp_ctx *ctx, unused_keys *u, const tpi_json *line, cons
     return true;
 }
 
-/* One note for all; names from a file may hold anything, so they are cut short. */
+/* One note for all; names from a file may be long, and hold what a terminal obeys. */
 static void tell_unused(tp_ctx *ctx, unused_keys *u, const char *path)
 {
     char   text[1024] = "";
@@ -60,14 +59,16 @@ static void tell_unused(tp_ctx *ctx, unused_keys *u, const char *path)
     for (int i = 0; i < u->n && at < sizeof text - 100; i++)
         at += (size_t)snprintf(text + at, sizeof text - at, "%s%.40s (%lld lines)", i ? ", " : "", u->name[i],
                                (long long)u->lines[i]);
-    if (u->n > 0)
+    for (char *p = text; *p != '\0'; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            *p = '?';
+    if (u->n > 0 && tp_ok(ctx)) /* bad input is told in one line */
         tp_message(ctx, TP_NOTE, "%s: keys that are not used: %s%s", path, text, u->more ? ", and more" : "");
     for (int i = 0; i < u->n; i++)
         tpi_free(u->name[i]);
 }
 
-/* ---- samples
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- samples ----------------------------------------------------------------------------------------------------- */
 
 static int32_t count_targets(const bool *trained, int64_t n)
 {
@@ -140,29 +141,36 @@ static bool read_lines(tp_ctx *ctx, tp_data *d, tpi_jsonl *in, unused_keys *u)
     return tp_ok(ctx);
 }
 
+/* False, and why, when nothing is left to train on. */
+static bool check_samples(tp_ctx *ctx, const tp_data *d, const char *path)
+{
+    if (d->n > 0)
+        return true;
+    if (d->count.dropped == 0)
+        return tp_fail(ctx, TP_EARG, "%s: there is no line with a sample in it", path) != NULL;
+    return tp_fail(ctx, TP_EARG, "%s: no sample is left: all %lld have more than %lld tokens", path,
+                   (long long)d->count.dropped, (long long)d->opts.max_len) != NULL;
+}
+
 static bool read_file(tp_ctx *ctx, tp_data *d, const char *path)
 {
-    tpi_jsonl   in;
-    unused_keys u = { .n = 0 };
-    bool        ok = tpi_jsonl_open(ctx, &in, path) && read_lines(ctx, d, &in, &u);
+    tpi_jsonl     in;
+    unused_keys   u = { .n = 0 };
+    tp_data_count c;
+    bool          ok = tpi_jsonl_open(ctx, &in, path) && read_lines(ctx, d, &in, &u) && check_samples(ctx, d, path);
 
     tpi_jsonl_close(&in);
     tell_unused(ctx, &u, path);
-    if (ok && d->n == 0 && d->count.dropped == 0)
-        return tp_fail(ctx, TP_EARG, "%s: there is no line with a sample in it", path) != NULL;
-    if (ok && d->n == 0)
-        return tp_fail(ctx, TP_EARG, "%s: no sample is left: all %lld have more than %lld tokens", path,
-                       (long long)d->count.dropped, (long long)d->opts.max_len) != NULL;
-    if (ok && d->count.dropped + d->count.cut > 0)
+    c = d->count;
+    if (ok && c.dropped + c.cut > 0)
         tp_message(ctx, TP_WARNING,
                    "%s: of %lld samples %lld were left out and %lld cut: they have more than %lld tokens", path,
-                   (long long)(d->count.samples + d->count.dropped), (long long)d->count.dropped,
-                   (long long)d->count.cut, (long long)d->opts.max_len);
+                   (long long)(c.samples + c.dropped), (long long)c.dropped, (long long)c.cut,
+                   (long long)d->opts.max_len);
     return ok;
 }
 
-/* ---- opening
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- opening ----------------------------------------------------------------------------------------------------- */
 
 static tp_loader_opts loader_opts(const tp_data_opts *o)
 {
@@ -173,13 +181,15 @@ static tp_loader_opts loader_opts(const tp_data_opts *o)
 
 static tp_dataset dataset(tp_data *d)
 {
-    return (tp_dataset){ .length = (int64_t)d->n,
-                         .user = d,
-                         .make = tpi_batch_make,
-                         .drop = tpi_batch_drop,
-                         .cut = d->opts.pack              ? tpi_cut_packed
-                                : d->opts.group_by_length ? tpi_cut_grouped
-                                                          : NULL };
+    tp_dataset set = { .length = (int64_t)d->n, .user = d, .make = tpi_batch_make, .drop = tpi_batch_drop };
+
+    if (d->opts.pack)
+        set.cut = tpi_cut_packed;
+    else if (d->opts.share_rows)
+        set.cut = tpi_cut_shared;
+    else if (d->opts.group_by_length)
+        set.cut = tpi_cut_grouped;
+    return set;
 }
 
 /* Batches and places of the first epoch. */
@@ -187,18 +197,19 @@ static bool look_ahead(tp_ctx *ctx, tp_data *d)
 {
     tp_dataset     set = dataset(d);
     tp_loader_opts o = loader_opts(&d->opts);
-    int64_t       *order = tpi_alloc(ctx, 2 * d->n, sizeof *order), *end = order + d->n, rows, width, begin = 0;
+    int64_t       *order = tpi_alloc(ctx, 2 * d->n, sizeof *order), *end, rows, width, begin = 0;
 
-    d->count.batches = order ? tpi_order(&set, &o, 0, order, end) : -1;
-    if (order != NULL && d->count.batches < 0)
-        tp_fail(ctx, TP_ENOMEM, "data: out of memory for the order of %zu samples", d->n);
+    if (order == NULL)
+        return false;
+    end = order + d->n;
+    d->count.batches = tpi_order(&set, &o, 0, order, end);
     for (int64_t b = 0; b < d->count.batches; b++) {
         tpi_batch_shape(d, order + begin, end[b] - begin, &rows, &width);
         d->count.places += rows * width;
         begin = end[b];
     }
     tpi_free(order);
-    return d->count.batches >= 0;
+    return d->count.batches >= 0 || tp_fail(ctx, TP_ENOMEM, "data: out of memory for the order of samples") != NULL;
 }
 
 static bool check(tp_ctx *ctx, const tp_tokenizer *tok, const tp_data_opts *o)
@@ -233,6 +244,7 @@ tp_data *tp_data_open(tp_ctx *ctx, const char *path, const tp_tokenizer *tok, co
         return NULL;
     d->tok = tok;
     d->opts = o;
+    d->shared = o.pack || o.share_rows;
     lo = loader_opts(&o);
     if (tpi_encode_begin(ctx, d) && read_file(ctx, d, path) && look_ahead(ctx, d)) {
         set = dataset(d);
@@ -256,8 +268,7 @@ void tp_data_free(tp_data *d)
     tpi_free(d);
 }
 
-/* ---- using
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- using ------------------------------------------------------------------------------------------------------- */
 
 tp_lm_batch tp_data_next(tp_ctx *ctx, tp_data *d)
 {

@@ -26,7 +26,7 @@ extern "C" {
 typedef enum { TP_OVERFLOW_DROP, TP_OVERFLOW_CUT, TP_OVERFLOW_ERROR } tp_overflow;
 
 typedef struct tp_data_opts {
-    int64_t     batch; /* rows a batch: 8.  A row is a sample, or with pack several */
+    int64_t     batch; /* samples a batch: 8; with pack, rows */
     uint64_t    seed;
     int64_t     epochs;   /* 0: without end */
     int64_t     max_len;  /* most tokens of a sample, and of a row: 512 */
@@ -36,8 +36,9 @@ typedef struct tp_data_opts {
     const char *template_name;
     bool        pack;            /* as many samples in a row as fit, each seeing itself alone */
     bool        group_by_length; /* batches of samples of like lengths; not with pack */
-    bool        no_shuffle;      /* in the order of the file */
-    int         prefetch;        /* batches made ahead by a thread: 2; negative: none */
+    bool        share_rows; /* a batch has the same samples, but short ones share a row: the same loss, less padding */
+    bool        no_shuffle; /* in the order of the file */
+    int         prefetch;   /* batches made ahead by a thread: 2; negative: none */
 } tp_data_opts;
 
 /* A sample, borrowed from the data. */

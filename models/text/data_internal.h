@@ -23,6 +23,7 @@ struct tp_data {
     int64_t       n_trained; /* marked so far: ids.n when a sample is complete */
     tpi_sample   *sample;
     size_t        n, cap;
+    bool          shared; /* rows hold several samples */
     tp_data_count count;
     tp_loader    *loader;
 };
@@ -34,9 +35,13 @@ struct tp_data {
 bool tpi_encode_begin(tp_ctx *ctx, tp_data *d);
 bool tpi_encode(tp_ctx *ctx, tp_data *d, const tpi_json *line, const char *const **used);
 
-/* pack.c: tp_dataset.cut for either option; user is the tp_data.  A sample that begins a packed row is ~i. */
+enum { TPI_WIDTH_STEP = 16 }; /* of the width of a batch, where max_len allows */
+
+/* pack.c: tp_dataset.cut for the options; user is the tp_data.  Where samples share rows, one that begins a row is ~i.
+ */
 int64_t tpi_cut_packed(void *user, uint64_t key, int64_t batch, int64_t *order, int64_t *end);
 int64_t tpi_cut_grouped(void *user, uint64_t key, int64_t batch, int64_t *order, int64_t *end);
+int64_t tpi_cut_shared(void *user, uint64_t key, int64_t batch, int64_t *order, int64_t *end);
 
 /* A batch as plain memory. */
 typedef struct tpi_batch {

@@ -35,7 +35,7 @@ const tpi_variant *tpi_template_named(const char *name)
     return NULL;
 }
 
-/* ---- recognising ------------------------------------------------------------------------------------------------------------- */
+/* ---- recognising ------------------------------------------------------------------------------------------------- */
 
 static bool has(const char *text, const char *mark)
 {

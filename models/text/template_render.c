@@ -12,7 +12,7 @@ typedef struct renderer {
     tp_spans          *out;
 } renderer;
 
-/* ---- spans ------------------------------------------------------------------------------------------------------------------- */
+/* ---- spans ------------------------------------------------------------------------------------------------------- */
 
 static bool put(renderer *r, const char *s, size_t n, int32_t id, bool control, bool trained)
 {
@@ -113,7 +113,7 @@ static bool put_turn(renderer *r, size_t i)
     return put_stripped(r, i, r->t->v.trim, r->t->v.trim);
 }
 
-/* ---- families ---------------------------------------------------------------------------------------------------------------- */
+/* ---- families ---------------------------------------------------------------------------------------------------- */
 
 /* Turn i in the way of its family; first: no turn but a system one stood before it. */
 typedef bool (*turn_fn)(renderer *r, size_t i, bool first);
@@ -262,7 +262,7 @@ static bool open_answer(renderer *r)
     return true;
 }
 
-/* ---- the whole ----------------------------------------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 static bool check_turn(renderer *r, size_t i, const char *before)
 {

@@ -26,7 +26,7 @@ enum {
     TPI_TOKENIZER_BYTES = 256 << 20
 };
 
-/* ---- tables: text to id, pair to merge (tok_vocab.c) ---------------------------------------------------------------------- */
+/* ---- tables: text to id, pair to merge (tok_vocab.c) ------------------------------------------------------------- */
 
 typedef struct tpi_tok_entry {
     uint32_t at, n; /* in the pool */
@@ -68,7 +68,7 @@ tp_code         tpi_tok_pairs_init(tpi_tok_pairs *t, size_t n) TPI_MUST_USE;
 void            tpi_tok_pairs_put(tpi_tok_pairs *t, uint64_t key, uint32_t rank, int32_t id);
 const tpi_tok_pair *tpi_tok_pairs_get(const tpi_tok_pairs *t, uint64_t key);
 
-/* ---- the model (tok_bpe.c) ------------------------------------------------------------------------------------------------ */
+/* ---- the model (tok_bpe.c) --------------------------------------------------------------------------------------- */
 
 enum { TPI_QUICK = 0x250 }; /* code points whose token is looked up by index; holds the alphabet of byte-level BPE */
 
@@ -84,7 +84,7 @@ typedef struct tpi_bpe {
     char     *prefix, *suffix; /* continuing_subword_prefix, end_of_word_suffix; NULL for none */
 } tpi_bpe;
 
-/* ---- normalizers, pre-tokenizers, decoders: lists of steps ------------------------------------------------------------------ */
+/* ---- normalizers, pre-tokenizers, decoders: lists of steps ------------------------------------------------------- */
 
 typedef enum {
     TPI_STEP_FORM,      /* normal form */
@@ -124,7 +124,7 @@ typedef struct tpi_tok_steps {
     bool      there; /* an empty list that was given is not the same as none */
 } tpi_tok_steps;
 
-/* ---- added tokens (tok_added.c) --------------------------------------------------------------------------------------------- */
+/* ---- added tokens (tok_added.c) ---------------------------------------------------------------------------------- */
 
 typedef struct tpi_tok_added {
     char   *text; /* as given */
@@ -140,7 +140,7 @@ typedef struct tpi_tok_added_set {
     uint32_t  n, first[257];
 } tpi_tok_added_set;
 
-/* ---- post-processing --------------------------------------------------------------------------------------------------------- */
+/* ---- post-processing --------------------------------------------------------------------------------------------- */
 
 enum { TPI_AROUND_MAX = 16 };
 
@@ -150,7 +150,7 @@ typedef struct tpi_tok_around {
     int     n_before, n_after;
 } tpi_tok_around;
 
-/* ---- a tokenizer --------------------------------------------------------------------------------------------------------------- */
+/* ---- a tokenizer ------------------------------------------------------------------------------------------------- */
 
 typedef struct tpi_tok_work tpi_tok_work;
 
@@ -177,7 +177,7 @@ struct tp_tokenizer {
     tpi_tok_idle       *idle;
 };
 
-/* ---- what works on a text -------------------------------------------------------------------------------------------------------- */
+/* ---- what works on a text ---------------------------------------------------------------------------------------- */
 
 typedef struct tpi_tok_piece {
     size_t at, n;

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* ---- building -------------------------------------------------------------------------------------------------------------- */
+/* ---- building ---------------------------------------------------------------------------------------------------- */
 
 /* The pattern of a `normalized` token is its text in the normalizer's form. */
 static tp_code make_pattern(tp_tokenizer *tok, tpi_tok_work *w, tpi_tok_added *a)
@@ -108,7 +108,7 @@ tp_code tpi_tok_added_finish(tp_tokenizer *tok)
     return rc == TP_OK ? build_set(tok, true, &tok->normalized) : rc;
 }
 
-/* ---- finding --------------------------------------------------------------------------------------------------------------- */
+/* ---- finding ----------------------------------------------------------------------------------------------------- */
 
 /* The first of order[lo..hi), all longer than k bytes and equal before, whose byte k is at least c. */
 static uint32_t bound(const tp_tokenizer *tok, const tpi_tok_added_set *set, uint32_t lo, uint32_t hi, size_t k, unsigned c)

@@ -8,7 +8,7 @@ static uint64_t key_of(int32_t a, int32_t b)
     return (uint64_t)(uint32_t)a << 32 | (uint32_t)b;
 }
 
-/* ---- building ---------------------------------------------------------------------------------------------------------------- */
+/* ---- building ---------------------------------------------------------------------------------------------------- */
 
 static void fill_quick(tpi_bpe *m)
 {
@@ -74,7 +74,7 @@ void tpi_bpe_free(tpi_bpe *m)
     *m = (tpi_bpe){ 0 };
 }
 
-/* ---- characters to symbols ----------------------------------------------------------------------------------------------------- */
+/* ---- characters to symbols --------------------------------------------------------------------------------------- */
 
 /* The token of one character; whether it stands first or last matters to models with a prefix or suffix.  -1: none. */
 static int32_t symbol(const tpi_bpe *m, tpi_tok_work *w, const char *s, size_t at, size_t end, size_t n)
@@ -144,7 +144,7 @@ static tp_code symbols(const tpi_bpe *m, tpi_tok_work *w, const char *s, size_t 
     return unknown && rc == TP_OK ? push(w, m->unk) : rc;
 }
 
-/* ---- words --------------------------------------------------------------------------------------------------------------------- */
+/* ---- words ------------------------------------------------------------------------------------------------------- */
 
 static tp_code append(tp_ids *ids, const int32_t *id, size_t n)
 {

@@ -52,7 +52,7 @@ static tp_code add_lossy(tp_text *out, const char *s, size_t n)
     return rc;
 }
 
-/* ---- steps ----------------------------------------------------------------------------------------------------------------- */
+/* ---- steps ------------------------------------------------------------------------------------------------------- */
 
 /* A token with a character that stands for no byte is taken as it is. */
 static tp_code unmap(const char *s, size_t n, tp_text *out)
@@ -206,7 +206,7 @@ static tp_code apply(const tpi_tok_step *s, tpi_tok_work *w, const list *in, lis
     return each(s, w, in, out);
 }
 
-/* ---- ids ------------------------------------------------------------------------------------------------------------------- */
+/* ---- ids --------------------------------------------------------------------------------------------------------- */
 
 /* An added token is written in its normalised form, from which the decoder goes back. */
 static tp_code tokens(const tp_tokenizer *tok, const int32_t *id, int64_t n, unsigned flags, list *out)

@@ -40,7 +40,7 @@ static const pre *find_pre(tp_ctx *ctx, const char *name, const char *wanted)
                    name, wanted);
 }
 
-/* ---- steps as JSON ----------------------------------------------------------------------------------------------------------- */
+/* ---- steps as JSON ----------------------------------------------------------------------------------------------- */
 
 static tpi_json *typed(tp_ctx *ctx, const char *type)
 {
@@ -140,7 +140,7 @@ static void sentencepiece_parts(tp_ctx *ctx, tpi_json *root, bool space)
     (void)tpi_json_set(ctx, root, "decoder", j);
 }
 
-/* ---- tokens -------------------------------------------------------------------------------------------------------------------- */
+/* ---- tokens ------------------------------------------------------------------------------------------------------ */
 
 static int type_of(const tpi_gguf_vocab *v, size_t i)
 {
@@ -214,7 +214,7 @@ static tpi_json *merges(tp_ctx *ctx, const char *name, const tpi_gguf_vocab *v)
     return list;
 }
 
-/* ---- the whole ----------------------------------------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 static void model(tp_ctx *ctx, const char *name, tpi_json *root, const tpi_gguf_vocab *v, const pre *p)
 {

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-/* ---- what lies beside ------------------------------------------------------------------------------------------------------ */
+/* ---- what lies beside -------------------------------------------------------------------------------------------- */
 
 /* "bos_token": "<s>", or an added token written out; -1 when there is none or no such token. */
 static int32_t named(const tp_tokenizer *tok, const tpi_json *config, const char *key)
@@ -111,7 +111,7 @@ static bool take_beside(tp_ctx *ctx, const char *name, tp_tokenizer *tok, const 
     return tp_ok(ctx);
 }
 
-/* ---- the tokenizer ----------------------------------------------------------------------------------------------------------- */
+/* ---- the tokenizer ----------------------------------------------------------------------------------------------- */
 
 /* `ignore_merges` would take a control token that is written in a text for a word; the added tokens have the last word on those. */
 static bool read_tree(tp_ctx *ctx, const char *name, const tpi_json *j, tp_tokenizer *tok)
@@ -159,7 +159,7 @@ tp_tokenizer *tpi_tokenizer_from_json(tp_ctx *ctx, const char *name, const char 
     return tpi_tok_from_text(ctx, name, text, n, &(tpi_tok_beside){ .config = config, .chat = chat });
 }
 
-/* ---- files ------------------------------------------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------------------------------------- */
 
 /* NULL without a failure when there is no such file. */
 static char *beside(tp_ctx *ctx, const char *folder, const char *file)

@@ -51,7 +51,7 @@ static void merge_short(const tpi_bpe *m, tpi_tok_work *w)
     w->n_sym = n;
 }
 
-/* ---- long words: a heap of rank << 32 | position -------------------------------------------------------------------------------- */
+/* ---- long words: a heap of rank << 32 | position ----------------------------------------------------------------- */
 
 static void sink(uint64_t *h, size_t n, size_t i)
 {

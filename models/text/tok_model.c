@@ -10,7 +10,7 @@ static bool said(tp_ctx *ctx, const char *name, tp_code rc, const char *what)
     return tp_fail(ctx, rc, "%s: %s", name, rc == TP_ENOMEM ? "out of memory" : what) != NULL;
 }
 
-/* ---- vocabulary and merges ----------------------------------------------------------------------------------------------------- */
+/* ---- vocabulary and merges --------------------------------------------------------------------------------------- */
 
 static bool read_vocab(tp_ctx *ctx, const char *name, const tpi_json *model, tpi_vocab *v)
 {
@@ -153,7 +153,7 @@ bool tpi_tok_read_model(tp_ctx *ctx, const char *name, const tpi_json *j, tp_tok
     return read_merges(ctx, name, model, m, long_words);
 }
 
-/* ---- added tokens -------------------------------------------------------------------------------------------------------------- */
+/* ---- added tokens ------------------------------------------------------------------------------------------------ */
 
 static bool add_token(tp_ctx *ctx, const char *name, const tpi_json *j, tp_tokenizer *tok, int64_t *next)
 {
@@ -197,7 +197,7 @@ bool tpi_tok_read_added(tp_ctx *ctx, const char *name, const tpi_json *j, tp_tok
     return said(ctx, name, tpi_tok_added_finish(tok), "the added tokens are wrong");
 }
 
-/* ---- post-processors ----------------------------------------------------------------------------------------------------------- */
+/* ---- post-processors --------------------------------------------------------------------------------------------- */
 
 static bool put_around(tp_ctx *ctx, const char *name, tp_tokenizer *tok, bool after, int64_t id)
 {

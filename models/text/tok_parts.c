@@ -113,7 +113,7 @@ static bool read_replace(part *p, const tpi_json *j)
     return add(p, s);
 }
 
-/* ---- normalizers --------------------------------------------------------------------------------------------------------------- */
+/* ---- normalizers ------------------------------------------------------------------------------------------------- */
 
 static bool read_normalizer(part *p, const tpi_json *j, const char *type)
 {
@@ -152,7 +152,7 @@ bool tpi_tok_read_normalizer(tp_ctx *ctx, const char *name, const tpi_json *j, t
     return read_part(ctx, name, "normalizer", j, "normalizers", read_normalizer, steps);
 }
 
-/* ---- pre-tokenizers ------------------------------------------------------------------------------------------------------------ */
+/* ---- pre-tokenizers ---------------------------------------------------------------------------------------------- */
 
 static bool read_behaviour(part *p, const tpi_json *j, tpi_tok_behaviour *b)
 {
@@ -258,7 +258,7 @@ bool tpi_tok_read_pretok(tp_ctx *ctx, const char *name, const tpi_json *j, tpi_t
     return read_part(ctx, name, "pre_tokenizer", j, "pretokenizers", read_pretok, steps);
 }
 
-/* ---- decoders ------------------------------------------------------------------------------------------------------------------ */
+/* ---- decoders ---------------------------------------------------------------------------------------------------- */
 
 static bool read_strip(part *p, const tpi_json *j)
 {

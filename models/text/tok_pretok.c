@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* ---- the alphabet of byte-level BPE ---------------------------------------------------------------------------------------- */
+/* ---- the alphabet of byte-level BPE ------------------------------------------------------------------------------ */
 
 /* Printable bytes are themselves; the other 68 are U+0100 and up, in order. */
 uint32_t tpi_byte_char(unsigned char b)
@@ -26,7 +26,7 @@ int tpi_char_byte(uint32_t c)
     return c == 0x143 ? 0xad : -1;
 }
 
-/* ---- steps ----------------------------------------------------------------------------------------------------------------- */
+/* ---- steps ------------------------------------------------------------------------------------------------------- */
 
 static tp_code make(tpi_tok_work *w, size_t at, size_t n, size_t lead, bool head)
 {

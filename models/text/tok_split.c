@@ -74,7 +74,7 @@ tp_code tpi_tok_find_hits(const tpi_tok_step *s, tpi_tok_work *w, const char *te
     return rc == TP_OK && done < n ? hit(w, done, n, s->invert) : rc;
 }
 
-/* ---- behaviours: the hits become the pieces -------------------------------------------------------------------------------- */
+/* ---- behaviours: the hits become the pieces ---------------------------------------------------------------------- */
 
 static void removed(tpi_tok_work *w)
 {

@@ -39,7 +39,7 @@ enum {
     TP_SKIP_SPECIAL = 4   /* tp_detokenize: special tokens are left out */
 };
 
-/* ---- opening --------------------------------------------------------------------------------------------------------- */
+/* ---- opening ----------------------------------------------------------------------------------------------------- */
 
 /*
  * tp_tokenizer_open: reads a tokenizer
@@ -52,7 +52,7 @@ enum {
 TP_API tp_tokenizer *tp_tokenizer_open(tp_ctx *ctx, const char *path);
 TP_API void          tp_tokenizer_free(tp_tokenizer *tok);
 
-/* ---- looking --------------------------------------------------------------------------------------------------------- */
+/* ---- looking ----------------------------------------------------------------------------------------------------- */
 
 /* One more than the largest id, added tokens included: the rows that a model's embedding needs at least. */
 TP_API int64_t       tp_tokenizer_size(const tp_tokenizer *tok);
@@ -72,7 +72,7 @@ TP_API bool          tp_tokenizer_adds_bos(const tp_tokenizer *tok);
 /* The text of the chat template that came with the tokenizer, borrowed, or NULL. */
 TP_API const char   *tp_tokenizer_template(const tp_tokenizer *tok);
 
-/* ---- text to ids and back ---------------------------------------------------------------------------------------------- */
+/* ---- text to ids and back ---------------------------------------------------------------------------------------- */
 
 /*
  * tp_tokenize: appends the ids of text[0..n) to *ids

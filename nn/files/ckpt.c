@@ -14,7 +14,8 @@ typedef struct tpi_content_item {
     uint64_t          hash;
 } content_item;
 
-bool tpi_content_add(tp_ctx *ctx, tpi_content *c, const char *path, const tpi_stored *type, int ndim, const int64_t *dim, uint64_t hash)
+bool tpi_content_add(tp_ctx *ctx, tpi_content *c, const char *path, const tpi_stored *type, int ndim,
+                     const int64_t *dim, uint64_t hash)
 {
     content_item *it;
 
@@ -56,8 +57,8 @@ uint64_t tpi_content_hash(tpi_content *c)
         qsort(c->item, c->n, sizeof *c->item, by_path);
     tpi_hash_begin(&h);
     for (i = 0; i < c->n; i++)
-        tpi_identity_add(&h, &(tpi_identity_item){ c->item[i].path, c->item[i].type->name, c->item[i].ndim, c->item[i].dim,
-                                                   c->item[i].hash });
+        tpi_identity_add(&h, &(tpi_identity_item){ c->item[i].path, c->item[i].type->name, c->item[i].ndim,
+                                                   c->item[i].dim, c->item[i].hash });
     return tpi_hash_end64(&h);
 }
 

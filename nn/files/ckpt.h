@@ -1,9 +1,10 @@
 /*
  * ckpt.h - the schema of Tapir's checkpoints: what is common to their reader and writer.  Internal.
  *
- * A tensor NAME of SECTION is the data set /SECTION/NAME with '.' for '/'; SECTION is one word, or "optimizer/state".  Texts stand
- * under /config and /tokenizer.  Every data set has the XXH3-64 of its bytes as attribute xxh3, and the root's content_xxh3 is
- * over the lines of tpi_identity_add for all data sets, whose names are their paths, in byte order.
+ * A tensor NAME of SECTION is the data set /SECTION/NAME with '.' for '/'; SECTION is one word, or "optimizer/state".
+ * Texts stand under /config and /tokenizer.  Every data set has the XXH3-64 of its bytes as attribute xxh3, and the
+ * root's content_xxh3 is over the lines of tpi_identity_add for all data sets, whose names are their paths, in byte
+ * order.
  */
 #ifndef TPI_CKPT_H
 #define TPI_CKPT_H
@@ -19,8 +20,8 @@ typedef struct tpi_content {
     size_t                   n, cap;
 } tpi_content;
 
-bool     tpi_content_add(tp_ctx *ctx, tpi_content *c, const char *path, const tpi_stored *type, int ndim, const int64_t *dim,
-                         uint64_t hash) TPI_MUST_USE;
+bool tpi_content_add(tp_ctx *ctx, tpi_content *c, const char *path, const tpi_stored *type, int ndim,
+                     const int64_t *dim, uint64_t hash) TPI_MUST_USE;
 /* A second name for the one at `path`. */
 bool     tpi_content_tie(tp_ctx *ctx, tpi_content *c, const char *path, const char *other) TPI_MUST_USE;
 uint64_t tpi_content_hash(tpi_content *c);
@@ -30,7 +31,8 @@ void     tpi_content_free(tpi_content *c);
 bool tpi_ckpt_kind_ok(const char *kind);
 /* Bytes of the section that path (without a slash in front) begins with. */
 size_t tpi_ckpt_section(const char *path);
-/* Whether section and name make a path: a known shape of section, no empty, "." or ".." parts, no '/' or control characters. */
+/* Whether section and name make a path: a known shape of section, no empty, "." or ".." parts, no '/' or control
+ * characters. */
 bool tpi_ckpt_name_ok(const char *section, const char *name);
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * ckpt_read.c - the reader of Tapir's checkpoints.  Names, places and attributes are read at once, values when they are asked for.
+ * ckpt_read.c - the reader of Tapir's checkpoints.  Names, places and attributes are read at once, values when they are
+ * asked for.
  */
 #include "nn/files/ckpt.h"
 #include "nn/files/h5.h"
@@ -55,9 +56,11 @@ static bool check_root(ckpt_reader *r)
 {
     r->checked = true;
     if (!r->format || strcmp(r->format, TPI_CKPT_FORMAT) != 0)
-        return tpi_file_bad(r->f, "an HDF5 file, but no Tapir checkpoint: expected the attribute tapir_format \"%s\"", TPI_CKPT_FORMAT);
+        return tpi_file_bad(r->f, "an HDF5 file, but no Tapir checkpoint: expected the attribute tapir_format \"%s\"",
+                            TPI_CKPT_FORMAT);
     if (r->major < 1 || r->major > TPI_CKPT_MAJOR)
-        return tpi_file_bad(r->f, "a checkpoint of major version %llu; this Tapir reads %d", (unsigned long long)r->major, TPI_CKPT_MAJOR);
+        return tpi_file_bad(r->f, "a checkpoint of major version %llu; this Tapir reads %d",
+                            (unsigned long long)r->major, TPI_CKPT_MAJOR);
     if (r->requires_words && r->requires_words[strspn(r->requires_words, " ")])
         return tpi_file_bad(r->f, "needs \"%.100s\", which this Tapir does not know", r->requires_words);
     if (!r->f->kind || !tpi_ckpt_kind_ok(r->f->kind))
@@ -137,7 +140,8 @@ static bool finish_last(ckpt_reader *r)
     bool ok = true;
 
     if (r->last.path && r->bytes[0]->promised)
-        ok = tpi_content_add(r->f->ctx, &r->content, r->last.path, r->last.type, r->last.ndim, r->last.dim, r->bytes[0]->hash);
+        ok = tpi_content_add(r->f->ctx, &r->content, r->last.path, r->last.type, r->last.ndim, r->last.dim,
+                             r->bytes[0]->hash);
     else if (r->last.path)
         r->all_hashed = false;
     r->last.path = NULL;
@@ -163,7 +167,8 @@ static bool on_node(void *user, const tpi_h5_node *n)
     r->last.path = tpi_file_keep(r->f, n->path, strlen(n->path));
     if (!path || !r->last.path || !add_extent(r, n))
         return false;
-    if ((strncmp(path, "config/", 7) == 0 || strncmp(path, "tokenizer/", 10) == 0) && n->ndim == 1 && strcmp(n->type->name, "U8") == 0)
+    if ((strncmp(path, "config/", 7) == 0 || strncmp(path, "tokenizer/", 10) == 0) && n->ndim == 1 &&
+        strcmp(n->type->name, "U8") == 0)
         return add_text(r, path, n);
     return add_tensor(r, path, n);
 }
@@ -191,7 +196,7 @@ static const char *value_text(tp_file *f, const char *key, const tpi_h5_value *v
 static const char *attr_name(tp_file *f, const char *path, const char *key)
 {
     size_t section = tpi_ckpt_section(path), i;
-    char  *name = path[0] ? tpi_file_own(f, tpi_format(f->ctx, "%s@%s", path, key)) : tpi_file_keep(f, key, strlen(key));
+    char *name = path[0] ? tpi_file_own(f, tpi_format(f->ctx, "%s@%s", path, key)) : tpi_file_keep(f, key, strlen(key));
 
     for (i = section + 1; name && path[0] && path[section] && path[i]; i++)
         name[i] = name[i] == '/' ? '.' : name[i];
@@ -249,8 +254,9 @@ static bool check_content(ckpt_reader *r)
     if (!r->has_content || !r->all_hashed)
         return true;
     h = tpi_content_hash(&r->content);
-    return h == r->content_hash || tpi_file_bad(r->f, "damaged: names, shapes and hashes give content_xxh3 %016llx, the file says %016llx",
-                                                (unsigned long long)h, (unsigned long long)r->content_hash);
+    return h == r->content_hash ||
+           tpi_file_bad(r->f, "damaged: names, shapes and hashes give content_xxh3 %016llx, the file says %016llx",
+                        (unsigned long long)h, (unsigned long long)r->content_hash);
 }
 
 bool tpi_ckpt_list(tp_file *f)
@@ -258,7 +264,8 @@ bool tpi_ckpt_list(tp_file *f)
     ckpt_reader r = { .f = f, .all_hashed = true };
     bool        ok = tpi_h5_visit(f->ctx, &f->part[0], &(tpi_h5_visitor){ &r, on_node, on_attr });
 
-    ok = ok && finish_last(&r) && (r.checked || check_root(&r)) && check_extents(&r) && check_content(&r) && tpi_file_index(f);
+    ok = ok && finish_last(&r) && (r.checked || check_root(&r)) && check_extents(&r) && check_content(&r) &&
+         tpi_file_index(f);
     tpi_content_free(&r.content);
     tpi_free(r.extent);
     return ok;

@@ -1,5 +1,6 @@
 /*
- * disk.c - files read at an offset (never mapped: a file that shrinks would kill the process), and files that appear whole.
+ * disk.c - files read at an offset (never mapped: a file that shrinks would kill the process), and files that appear
+ * whole.
  */
 #include "nn/files/disk.h"
 
@@ -133,7 +134,8 @@ static int dir_length(const char *path)
     return slash ? (int)(slash - path) + 1 : 0;
 }
 
-/* A number follows the process id when a file of that name is there: another thread's, or one that a process of the same id left. */
+/* A number follows the process id when a file of that name is there: another thread's, or one that a process of the
+ * same id left. */
 static bool create_tmp(tp_ctx *ctx, tpi_save *s)
 {
     int dir = dir_length(s->path), i;
@@ -217,7 +219,8 @@ static bool sync_dir(tp_ctx *ctx, const char *path)
     fd = open_again(name, O_RDONLY | O_DIRECTORY, 0);
     tpi_free(name);
     if (fd < 0)
-        return errno == EACCES || io_error(ctx, path, "open its directory"); /* write permission alone is enough to save */
+        return errno == EACCES ||
+               io_error(ctx, path, "open its directory"); /* write permission alone is enough to save */
     r = sync_fd(fd);
     if (r != 0 && errno != EINVAL && errno != ENOTSUP)
         io_error(ctx, path, "make the new name durable (fsync of its directory)");

@@ -6,8 +6,8 @@
 
 #include "core/internal.h"
 
-/* A regular file opened for reading.  Its descriptor may be put to rest (models come in up to 4,096 shards); it comes back by
- * itself, and a file that is another one by then, or has changed, is an error. */
+/* A regular file opened for reading.  Its descriptor may be put to rest (models come in up to 4,096 shards); it comes
+ * back by itself, and a file that is another one by then, or has changed, is an error. */
 typedef struct tpi_disk {
     char   *path;
     int     fd; /* -1: at rest */

@@ -13,7 +13,8 @@ static bool ends_with(const char *s, const char *end)
     return n >= m && strcmp(s + n - m, end) == 0;
 }
 
-/* The content decides; the name does where the content says nothing, so that a damaged file gets its reader's message. */
+/* The content decides; the name does where the content says nothing, so that a damaged file gets its reader's message.
+ */
 static bool list_file(tp_file *f)
 {
     char      head[9] = "";

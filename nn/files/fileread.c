@@ -26,8 +26,8 @@ bool tpi_bytes_read(tp_file *f, const tpi_bytes *b, int64_t at, void *p, size_t 
 bool tpi_bytes_hashed(tp_file *f, tpi_bytes *b, const char *name, uint64_t h)
 {
     if (b->promised && b->hash != h)
-        return tpi_file_bad(f, "\"%s\" is damaged: its bytes have the hash %016llx, the file was closed with %016llx", name,
-                            (unsigned long long)h, (unsigned long long)b->hash);
+        return tpi_file_bad(f, "\"%s\" is damaged: its bytes have the hash %016llx, the file was closed with %016llx",
+                            name, (unsigned long long)h, (unsigned long long)b->hash);
     b->hash = h;
     b->hashed = true;
     return true;
@@ -132,7 +132,8 @@ static bool check_bools(tp_file *f, const tpi_entry *e, const uint8_t *p)
 
     for (i = 0; i < e->numel; i++)
         if (p[i] > 1)
-            return tpi_file_bad(f, "tensor \"%s\": value %lld of type BOOL is %d, neither 0 nor 1", e->seen.key, (long long)i, p[i]);
+            return tpi_file_bad(f, "tensor \"%s\": value %lld of type BOOL is %d, neither 0 nor 1", e->seen.key,
+                                (long long)i, p[i]);
     return true;
 }
 
@@ -153,7 +154,8 @@ static bool read_values(tp_file *f, tpi_entry *e, tp_dtype to, char *dst)
 static tp_dtype result_dtype(tp_ctx *ctx, const tp_file *f, const tpi_entry *e, tp_dtype want)
 {
     if (!e->type->dequant && e->type->dtype == TP_DTYPES) {
-        tp_fail(ctx, TP_EDTYPE, "%.200s: tensor \"%s\" is stored as %s, which no dtype holds", f->path, e->seen.key, e->type->name);
+        tp_fail(ctx, TP_EDTYPE, "%.200s: tensor \"%s\" is stored as %s, which no dtype holds", f->path, e->seen.key,
+                e->type->name);
         return TP_DTYPES;
     }
     if (want != TP_DTYPES)
@@ -279,7 +281,8 @@ const char *tp_file_identity(tp_ctx *ctx, tp_file *f)
         if (!tpi_bytes_hash(f, &e->bytes, e->seen.key, false))
             return NULL;
         rest(f, e->bytes.part);
-        tpi_identity_add(&h, &(tpi_identity_item){ e->seen.key, e->type->name, e->seen.ndim, e->seen.dim, e->bytes.hash });
+        tpi_identity_add(&h,
+                         &(tpi_identity_item){ e->seen.key, e->type->name, e->seen.ndim, e->seen.dim, e->bytes.hash });
     }
     tpi_identity_text(tpi_hash_end128(&h), f->identity);
     return f->identity;

@@ -51,13 +51,18 @@ bool tpi_utf8_ok(const char *s, size_t n)
     const unsigned char *p = (const unsigned char *)s, *end = p + n;
 
     while (p < end) {
-        int more = *p < 0x80 ? 0 : *p >= 0xc2 && *p < 0xe0 ? 1 : *p >= 0xe0 && *p < 0xf0 ? 2 : *p >= 0xf0 && *p < 0xf5 ? 3 : -1;
+        int more = *p < 0x80                 ? 0
+                   : *p >= 0xc2 && *p < 0xe0 ? 1
+                   : *p >= 0xe0 && *p < 0xf0 ? 2
+                   : *p >= 0xf0 && *p < 0xf5 ? 3
+                                             : -1;
         int i;
 
         if (more < 0 || end - p <= more)
             return false;
         /* overlong forms, surrogates, beyond U+10FFFF: seen in the second byte */
-        if ((*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) || (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] > 0x8f))
+        if ((*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) || (*p == 0xf0 && p[1] < 0x90) ||
+            (*p == 0xf4 && p[1] > 0x8f))
             return false;
         for (i = 1; i <= more; i++)
             if ((p[i] & 0xc0) != 0x80)
@@ -72,7 +77,8 @@ bool tpi_name_ok(const char *s, size_t n)
     size_t i;
 
     for (i = 0; i < n; i++)
-        if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f || ((unsigned char)s[i] == 0xc2 && i + 1 < n && (unsigned char)s[i + 1] < 0xa0))
+        if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f ||
+            ((unsigned char)s[i] == 0xc2 && i + 1 < n && (unsigned char)s[i + 1] < 0xa0))
             return false;
     return n > 0 && n <= TPI_MAX_NAME && tpi_utf8_ok(s, n);
 }
@@ -86,14 +92,15 @@ static bool check_entry(tp_file *f, tpi_entry *e)
     int64_t     need, end;
 
     if (!tpi_stored_size(e->type, e->seen.ndim, e->seen.dim, &e->numel, &need))
-        return tpi_file_bad(f, "tensor \"%s\": its shape is too large, or no multiple of %s's block of %d values", name, e->type->name,
-                            e->type->block);
+        return tpi_file_bad(f, "tensor \"%s\": its shape is too large, or no multiple of %s's block of %d values", name,
+                            e->type->name, e->type->block);
     if (e->bytes.size < 0)
         e->bytes.size = need;
     if (e->bytes.size != need)
-        return tpi_file_bad(f, "tensor \"%s\": %lld bytes, but shape and %s need %lld", name, (long long)e->bytes.size, e->type->name,
-                            (long long)need);
-    if (!e->bytes.value && (e->bytes.offset < 0 || __builtin_add_overflow(e->bytes.offset, need, &end) || end > f->part[e->bytes.part].size))
+        return tpi_file_bad(f, "tensor \"%s\": %lld bytes, but shape and %s need %lld", name, (long long)e->bytes.size,
+                            e->type->name, (long long)need);
+    if (!e->bytes.value && (e->bytes.offset < 0 || __builtin_add_overflow(e->bytes.offset, need, &end) ||
+                            end > f->part[e->bytes.part].size))
         return tpi_file_bad(f, "tensor \"%s\": %lld bytes at %lld, beyond the end of the file", name, (long long)need,
                             (long long)e->bytes.offset);
     e->seen.bytes = need;
@@ -124,7 +131,8 @@ bool tpi_file_add(tp_file *f, const tpi_entry *e)
 bool tpi_file_add_text(tp_file *f, const char *name, const tpi_bytes *b)
 {
     if (b->size > TPI_MAX_TEXT)
-        return tpi_file_bad(f, "%s has %lld bytes, more than the %d that are read", name, (long long)b->size, TPI_MAX_TEXT);
+        return tpi_file_bad(f, "%s has %lld bytes, more than the %d that are read", name, (long long)b->size,
+                            TPI_MAX_TEXT);
     if (!tpi_grow(f->ctx, &f->text, &f->text_cap, f->texts + 1, sizeof *f->text))
         return false;
     f->text[f->texts++] = (tpi_text){ .name = name, .bytes = *b };

@@ -1,6 +1,6 @@
 /*
- * filetable.h - what an open file is: parts on the disk, and tables of tensors, texts and key/values that a format's reader
- * fills.  Internal.
+ * filetable.h - what an open file is: parts on the disk, and tables of tensors, texts and key/values that a format's
+ * reader fills.  Internal.
  */
 #ifndef TPI_FILETABLE_H
 #define TPI_FILETABLE_H
@@ -19,7 +19,8 @@ enum {
     TPI_MAX_TEXT = 1 << 28      /* tokenizer.json and the like */
 };
 
-/* Bytes in a part, with the hash that the file promises for them (has_hash), or that was taken while reading (hashed). */
+/* Bytes in a part, with the hash that the file promises for them (has_hash), or that was taken while reading (hashed).
+ */
 typedef struct tpi_bytes {
     int         part;
     int64_t     offset, size;
@@ -79,8 +80,8 @@ char *tpi_file_keep(tp_file *f, const char *s, size_t n) TPI_MUST_USE;
 
 /* Opens path as one more part; its index or -1. */
 int   tpi_file_part(tp_file *f, const char *path) TPI_MUST_USE;
-/* Adds a tensor and checks it: rank, dims, sizes, that its bytes lie in the part.  name and section must outlive f; bytes.size < 0
- * stands for what the shape needs. */
+/* Adds a tensor and checks it: rank, dims, sizes, that its bytes lie in the part.  name and section must outlive f;
+ * bytes.size < 0 stands for what the shape needs. */
 bool  tpi_file_add(tp_file *f, const tpi_entry *e) TPI_MUST_USE;
 bool  tpi_file_add_text(tp_file *f, const char *name, const tpi_bytes *b) TPI_MUST_USE;
 /* A text in memory that outlives f. */

@@ -12,9 +12,16 @@
 
 enum { MAX_INDEX = 1 << 26, MAX_CONFIG = 1 << 24 };
 
-static const char *const texts[] = { "config.json",           "generation_config.json",  "tokenizer.json",    "tokenizer_config.json",
-                                     "special_tokens_map.json", "added_tokens.json",       "vocab.json",        "merges.txt",
-                                     "adapter_config.json",   "chat_template.jinja" };
+static const char *const texts[] = { "config.json",
+                                     "generation_config.json",
+                                     "tokenizer.json",
+                                     "tokenizer_config.json",
+                                     "special_tokens_map.json",
+                                     "added_tokens.json",
+                                     "vocab.json",
+                                     "merges.txt",
+                                     "adapter_config.json",
+                                     "chat_template.jinja" };
 
 /* "folder/name", owned by f. */
 static char *path_in(tp_file *f, const char *name)
@@ -65,7 +72,9 @@ static bool read_map(index_reader *r)
         if (!tpi_pull_key(&r->j, &name, &n) || !tpi_pull_string(&r->j, &shard, &m))
             return bad_index(r);
         if (!tpi_name_ok(name, n) || !shard_ok(shard, m))
-            return tpi_file_bad(r->f, "model.safetensors.index.json, byte %lld: not the name of a tensor and of a .safetensors file in the same directory",
+            return tpi_file_bad(r->f,
+                                "model.safetensors.index.json, byte %lld: not the name of a tensor and of a "
+                                ".safetensors file in the same directory",
                                 (long long)(r->j.at - r->j.start));
         if (r->n == TPI_MAX_TENSORS || !tpi_grow(r->f->ctx, &r->place, &r->cap, r->n + 1, sizeof *r->place))
             return r->n == TPI_MAX_TENSORS ? tpi_file_bad(r->f, "more than %d tensors", TPI_MAX_TENSORS) : false;
@@ -148,8 +157,8 @@ static bool check_map(index_reader *r)
         if (i > 0 && by_shard(&r->place[i - 1], &r->place[i]) == 0)
             return tpi_file_bad(r->f, "model.safetensors.index.json: tensor \"%.300s\" occurs twice", r->place[i].name);
     }
-    return r->n == r->f->entries ||
-           tpi_file_bad(r->f, "the shards hold %lld tensors, the index names %lld", (long long)r->f->entries, (long long)r->n);
+    return r->n == r->f->entries || tpi_file_bad(r->f, "the shards hold %lld tensors, the index names %lld",
+                                                 (long long)r->f->entries, (long long)r->n);
 }
 
 static bool list_shards(tp_file *f, const char *path)
@@ -163,7 +172,8 @@ static bool list_shards(tp_file *f, const char *path)
     if (part < 0)
         return false;
     if (n > MAX_INDEX)
-        return tpi_file_bad(f, "model.safetensors.index.json has %lld bytes, more than the %d that are read", (long long)n, MAX_INDEX);
+        return tpi_file_bad(f, "model.safetensors.index.json has %lld bytes, more than the %d that are read",
+                            (long long)n, MAX_INDEX);
     text = tpi_alloc(f->ctx, n + 1, 1);
     ok = text && tpi_disk_read(f->ctx, &f->part[part], 0, text, n);
     if (ok)
@@ -255,7 +265,8 @@ bool tpi_folder_list(tp_file *f)
         if (part < 0 || !tpi_safetensors_list(f, part) || !tpi_file_index(f))
             return false;
     } else {
-        tp_fail(f->ctx, TP_EIO, "%.700s: this directory has neither model.safetensors nor model.safetensors.index.json", f->path);
+        tp_fail(f->ctx, TP_EIO, "%.700s: this directory has neither model.safetensors nor model.safetensors.index.json",
+                f->path);
         return false;
     }
     return list_texts(f) && find_template(f);

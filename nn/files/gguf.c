@@ -9,7 +9,9 @@
 
 enum { MAX_PAIRS = 100000, MAX_COUNT = 1 << 30, MAX_ALIGNMENT = 1 << 20, FIRST_LOAD = 1 << 16 };
 
-static const uint8_t size_of[TPI_GGUF_TYPES] = { 1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8 }; /* strings and arrays: at least */
+static const uint8_t size_of[TPI_GGUF_TYPES] = {
+    1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8
+}; /* strings and arrays: at least */
 
 static const char *const type_name[TPI_GGUF_TYPES] = { "u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
                                                        "bool", "string", "array", "u64", "i64", "f64" };
@@ -27,15 +29,16 @@ static bool need(cursor *c, uint64_t n)
     size_t want;
 
     if (n > c->size - c->at)
-        return tpi_file_bad(c->f, "the head ends at byte %lld of %lld, where %llu more are needed", (long long)c->at, (long long)c->size,
-                            (unsigned long long)n);
+        return tpi_file_bad(c->f, "the head ends at byte %lld of %lld, where %llu more are needed", (long long)c->at,
+                            (long long)c->size, (unsigned long long)n);
     if (c->at + n <= c->g->loaded)
         return true;
     want = c->g->loaded ? 2 * c->g->loaded : FIRST_LOAD;
     want = want < c->at + (size_t)n ? c->at + (size_t)n : want;
     want = want > c->size ? c->size : want;
     if (!tpi_grow(c->f->ctx, &c->g->blob, &c->g->cap, want, 1) ||
-        !tpi_disk_read(c->f->ctx, &c->f->part[0], (int64_t)c->g->loaded, c->g->blob + c->g->loaded, want - c->g->loaded))
+        !tpi_disk_read(c->f->ctx, &c->f->part[0], (int64_t)c->g->loaded, c->g->blob + c->g->loaded,
+                       want - c->g->loaded))
         return false;
     c->g->loaded = want;
     return true;
@@ -77,7 +80,8 @@ static const char *take_name(cursor *c, const char *what)
     s = tpi_gguf_next(c->g, &start);
     if (tpi_name_ok(s.p, s.n))
         return tpi_file_keep(c->f, s.p, s.n);
-    tpi_file_bad(c->f, "byte %lld: %s that is empty, longer than %d bytes, or not plain text", (long long)(c->at - s.n), what, TPI_MAX_NAME);
+    tpi_file_bad(c->f, "byte %lld: %s that is empty, longer than %d bytes, or not plain text", (long long)(c->at - s.n),
+                 what, TPI_MAX_NAME);
     return NULL;
 }
 
@@ -100,7 +104,8 @@ static bool read_values(cursor *c, tpi_gguf_pair *p)
     if (p->type >= TPI_GGUF_TYPES || p->type == TPI_GGUF_ARRAY)
         return tpi_file_bad(c->f, "key %s: value type %u is unknown or an array of arrays", p->key, p->type);
     if (p->count > MAX_COUNT || p->count > (c->size - c->at) / size_of[p->type])
-        return tpi_file_bad(c->f, "key %s: %llu values, more than the rest of the file can hold", p->key, (unsigned long long)p->count);
+        return tpi_file_bad(c->f, "key %s: %llu values, more than the rest of the file can hold", p->key,
+                            (unsigned long long)p->count);
     p->at = c->at;
     if (p->type == TPI_GGUF_STRING) {
         for (i = 0; i < p->count; i++)
@@ -163,7 +168,8 @@ static bool read_dims(cursor *c, tpi_entry *e)
         if (!take(c, &d, 8))
             return false;
         if (d == 0 || d >= (uint64_t)1 << 48)
-            return tpi_file_bad(c->f, "tensor \"%s\": dimension %d is %llu", e->seen.name, (int)n - 1 - i, (unsigned long long)d);
+            return tpi_file_bad(c->f, "tensor \"%s\": dimension %d is %llu", e->seen.name, (int)n - 1 - i,
+                                (unsigned long long)d);
         e->seen.dim[i] = (int64_t)d;
     }
     return true;
@@ -184,11 +190,14 @@ static bool read_info(cursor *c, uint64_t alignment, uint64_t *end)
         return false;
     e.type = tpi_stored_ggml(type);
     if (!e.type)
-        return tpi_file_bad(c->f, "tensor \"%s\" is of type %u (%s), which is not read: expected F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 "
-                                  "Q4_K Q5_K or Q6_K", stored, type, tpi_ggml_name(type));
+        return tpi_file_bad(
+            c->f,
+            "tensor \"%s\" is of type %u (%s), which is not read: expected F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 "
+            "Q4_K Q5_K or Q6_K",
+            stored, type, tpi_ggml_name(type));
     if (offset != (*end + alignment - 1) / alignment * alignment || offset > c->size)
-        return tpi_file_bad(c->f, "tensor \"%s\" lies at %llu, but the one before it ends at %llu", stored, (unsigned long long)offset,
-                            (unsigned long long)*end);
+        return tpi_file_bad(c->f, "tensor \"%s\" lies at %llu, but the one before it ends at %llu", stored,
+                            (unsigned long long)offset, (unsigned long long)*end);
     e.bytes.offset = (int64_t)offset; /* from the start of the section, which is not known before the last info */
     if (!tpi_file_add(c->f, &e))
         return false;
@@ -213,8 +222,8 @@ static bool read_infos(cursor *c, uint64_t n)
             return false;
     start = (c->at + (uint64_t)alignment - 1) / (uint64_t)alignment * (uint64_t)alignment;
     if (n > 0 && (start > c->size || end > c->size - start))
-        return tpi_file_bad(c->f, "the values need %llu bytes from %llu on, but the file ends at %lld", (unsigned long long)end,
-                            (unsigned long long)start, (long long)c->size);
+        return tpi_file_bad(c->f, "the values need %llu bytes from %llu on, but the file ends at %lld",
+                            (unsigned long long)end, (unsigned long long)start, (long long)c->size);
     for (i = 0; i < c->f->entries; i++)
         c->f->entry[i].bytes.offset += (int64_t)start;
     return true;
@@ -287,14 +296,16 @@ static bool read_counts(cursor *c, uint64_t *tensors, uint64_t *pairs)
     if (magic != 0x46554747u)
         return tpi_file_bad(c->f, "no GGUF file: it does not begin with \"GGUF\"");
     if (version != 2 && version != 3)
-        return tpi_file_bad(c->f, (version & 0xffff) == 0 ? "a big-endian GGUF file, which is not read" : "GGUF version %u, expected 2 or 3",
+        return tpi_file_bad(c->f,
+                            (version & 0xffff) == 0 ? "a big-endian GGUF file, which is not read"
+                                                    : "GGUF version %u, expected 2 or 3",
                             version);
     if (!take(c, tensors, 8) || !take(c, pairs, 8))
         return false;
     /* The least that each takes: a name of one byte and fixed fields. */
     if (*tensors > TPI_MAX_TENSORS || *tensors > c->size / 25 || *pairs > MAX_PAIRS || *pairs > c->size / 14)
-        return tpi_file_bad(c->f, "%llu tensors and %llu key/values, more than the file can hold", (unsigned long long)*tensors,
-                            (unsigned long long)*pairs);
+        return tpi_file_bad(c->f, "%llu tensors and %llu key/values, more than the file can hold",
+                            (unsigned long long)*tensors, (unsigned long long)*pairs);
     return true;
 }
 

@@ -17,9 +17,11 @@ typedef struct rename_rule {
 
 /* "blk.{i}." becomes "model.layers.{i}."; ".weight" or ".bias" follows. */
 static const rename_rule in_layer[] = {
-    { "attn_norm", "input_layernorm", 0 },   { "ffn_norm", "post_attention_layernorm", 0 }, { "attn_q", "self_attn.q_proj", 1 },
-    { "attn_k", "self_attn.k_proj", 2 },     { "attn_v", "self_attn.v_proj", 0 },           { "attn_output", "self_attn.o_proj", 0 },
-    { "ffn_gate", "mlp.gate_proj", 0 },      { "ffn_up", "mlp.up_proj", 0 },                { "ffn_down", "mlp.down_proj", 0 },
+    { "attn_norm", "input_layernorm", 0 }, { "ffn_norm", "post_attention_layernorm", 0 },
+    { "attn_q", "self_attn.q_proj", 1 },   { "attn_k", "self_attn.k_proj", 2 },
+    { "attn_v", "self_attn.v_proj", 0 },   { "attn_output", "self_attn.o_proj", 0 },
+    { "ffn_gate", "mlp.gate_proj", 0 },    { "ffn_up", "mlp.up_proj", 0 },
+    { "ffn_down", "mlp.down_proj", 0 },
 };
 static const rename_rule outside[] = {
     { "token_embd.weight", "model.embed_tokens.weight", 0 },
@@ -96,7 +98,8 @@ const char *tpi_gguf_hf_name(tp_file *f, const char *name, int64_t *heads)
     for (i = 0; rest && i < sizeof in_layer / sizeof in_layer[0]; i++) {
         size_t n = strlen(in_layer[i].gguf);
 
-        if (strncmp(rest, in_layer[i].gguf, n) != 0 || (strcmp(rest + n, ".weight") != 0 && strcmp(rest + n, ".bias") != 0))
+        if (strncmp(rest, in_layer[i].gguf, n) != 0 ||
+            (strcmp(rest + n, ".weight") != 0 && strcmp(rest + n, ".bias") != 0))
             continue;
         *heads = heads_of(f, in_layer[i].permuted);
         if (in_layer[i].permuted && is_llama(f->gguf) && *heads <= 0) {
@@ -180,10 +183,13 @@ static bool put_sizes(tp_file *f, tpi_json *j)
     arch_int(f, "attention.head_count", &heads);
     if (!arch_int(f, "attention.key_length", &head_dim))
         head_dim = heads > 0 ? hidden / heads : 0;
-    if (!put_int(f, j, "embedding_length", "hidden_size") || !put_int(f, j, "feed_forward_length", "intermediate_size") ||
-        !put_int(f, j, "block_count", "num_hidden_layers") || !put_int(f, j, "attention.head_count", "num_attention_heads") ||
+    if (!put_int(f, j, "embedding_length", "hidden_size") ||
+        !put_int(f, j, "feed_forward_length", "intermediate_size") ||
+        !put_int(f, j, "block_count", "num_hidden_layers") ||
+        !put_int(f, j, "attention.head_count", "num_attention_heads") ||
         !put_int(f, j, "attention.head_count", "num_key_value_heads") ||
-        !put_int(f, j, "attention.head_count_kv", "num_key_value_heads") || !tpi_json_set_int(f->ctx, j, "head_dim", head_dim) ||
+        !put_int(f, j, "attention.head_count_kv", "num_key_value_heads") ||
+        !tpi_json_set_int(f->ctx, j, "head_dim", head_dim) ||
         !put_int(f, j, "context_length", "max_position_embeddings"))
         return false;
     if (arch_int(f, "rope.dimension_count", &rotated) && head_dim > 0 && rotated != head_dim &&
@@ -245,9 +251,11 @@ static bool put_config(tp_file *f, tpi_json *j)
     bool      llama = is_llama(f->gguf);
     tpi_json *list = tpi_json_new_array(f->ctx);
 
-    return tpi_json_add(f->ctx, list, tpi_json_new_text(f->ctx, llama ? "LlamaForCausalLM" : "Qwen2ForCausalLM", 16 + !llama)) &&
+    return tpi_json_add(f->ctx, list,
+                        tpi_json_new_text(f->ctx, llama ? "LlamaForCausalLM" : "Qwen2ForCausalLM", 16 + !llama)) &&
            tpi_json_set(f->ctx, j, "architectures", list) &&
-           tpi_json_set_text(f->ctx, j, "model_type", llama ? "llama" : "qwen2") && put_sizes(f, j) && put_rope(f, j) && put_rest(f, j);
+           tpi_json_set_text(f->ctx, j, "model_type", llama ? "llama" : "qwen2") && put_sizes(f, j) && put_rope(f, j) &&
+           put_rest(f, j);
 }
 
 bool tpi_gguf_add_texts(tp_file *f)

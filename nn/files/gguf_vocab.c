@@ -134,8 +134,10 @@ static bool numbers(tp_file *f, const char *key, bool real, size_t n, const void
 
     if (!p)
         return true;
-    if (!p->array || p->count != n || (real ? p->type != TPI_GGUF_F32 : p->type != TPI_GGUF_I32 && p->type != TPI_GGUF_U32))
-        return tpi_file_bad(f, "%s is no array of %lld %s, one for each token", key, (long long)n, real ? "f32" : "i32");
+    if (!p->array || p->count != n ||
+        (real ? p->type != TPI_GGUF_F32 : p->type != TPI_GGUF_I32 && p->type != TPI_GGUF_U32))
+        return tpi_file_bad(f, "%s is no array of %lld %s, one for each token", key, (long long)n,
+                            real ? "f32" : "i32");
     copy = tpi_file_own(f, tpi_alloc(f->ctx, n, 4));
     if (!copy)
         return false;
@@ -174,12 +176,14 @@ static bool fill_vocab(tp_file *f, tpi_gguf_vocab *v)
     if (!tp_ok(f->ctx))
         return false;
     if (!v->model || !v->tokens)
-        return tpi_file_bad(f, "there is no vocabulary: expected the keys tokenizer.ggml.model and tokenizer.ggml.tokens");
+        return tpi_file_bad(f,
+                            "there is no vocabulary: expected the keys tokenizer.ggml.model and tokenizer.ggml.tokens");
     if (!v->pre)
         v->pre = "";
     return numbers(f, "tokenizer.ggml.token_type", false, v->n, (const void **)&v->token_type) &&
            numbers(f, "tokenizer.ggml.scores", true, v->n, (const void **)&v->scores) &&
-           token_id(f, "tokenizer.ggml.bos_token_id", v->n, &v->bos) && token_id(f, "tokenizer.ggml.eos_token_id", v->n, &v->eos) &&
+           token_id(f, "tokenizer.ggml.bos_token_id", v->n, &v->bos) &&
+           token_id(f, "tokenizer.ggml.eos_token_id", v->n, &v->eos) &&
            token_id(f, "tokenizer.ggml.padding_token_id", v->n, &v->pad) &&
            token_id(f, "tokenizer.ggml.unknown_token_id", v->n, &v->unk);
 }

@@ -1,6 +1,6 @@
 /*
- * h5.h - HDF5 as Tapir uses it: groups, named data sets, attributes.  Internal.  Written by libhdf5, under one lock; read by
- * our own code (h5_head.h says why).  Paths have no slash in front; "" is the root.
+ * h5.h - HDF5 as Tapir uses it: groups, named data sets, attributes.  Internal.  Written by libhdf5, under one lock;
+ * read by our own code (h5_head.h says why).  Paths have no slash in front; "" is the root.
  */
 #ifndef TPI_H5_H
 #define TPI_H5_H
@@ -25,7 +25,21 @@ typedef struct tpi_h5 tpi_h5;
 /* Begins a file in the empty one open at fd, which stays the caller's; messages show `shown`. */
 tpi_h5 *tpi_h5_create(tp_ctx *ctx, int fd, const char *shown);
 /* A data set and the groups above it; data in row order. */
-bool    tpi_h5_put(tpi_h5 *h, const char *path, const tpi_stored *type, int ndim, const int64_t *dim, const void *data) TPI_MUST_USE;
+typedef struct tpi_h5_set {
+    const char       *path;
+    const tpi_stored *type;
+    int               ndim;
+    const int64_t    *dim;
+    const void       *data;
+} tpi_h5_set;
+
+typedef struct tpi_h5_named {
+    const char  *key;
+    tpi_h5_value value;
+} tpi_h5_named;
+
+/* Writes s with n attributes. */
+bool    tpi_h5_put(tpi_h5 *h, const tpi_h5_set *s, const tpi_h5_named *attr, int n) TPI_MUST_USE;
 /* A second name for the data set at `path`. */
 bool    tpi_h5_link(tpi_h5 *h, const char *path, const char *other) TPI_MUST_USE;
 /* Sets an attribute of a data set or group; the group is made if there is nothing of that name. */
@@ -47,8 +61,9 @@ typedef struct tpi_h5_node {
     uint64_t          address; /* of the object: equal for two names of one */
 } tpi_h5_node;
 
-/* What is found, depth first in byte order of names: each node, then its attributes, then what a group holds.  Attributes of other
- * types than tpi_h5_kind are passed over.  A callback that returns false, having failed, ends the walk. */
+/* What is found, depth first in byte order of names: each node, then its attributes, then what a group holds.
+ * Attributes of other types than tpi_h5_kind are passed over.  A callback that returns false, having failed, ends the
+ * walk. */
 typedef struct tpi_h5_visitor {
     void *user;
     bool (*node)(void *user, const tpi_h5_node *n);

@@ -1,9 +1,9 @@
 /*
  * h5_disk.c - a file driver of libhdf5 on a descriptor of ours.
  *
- * libhdf5 does not survive a write that fails: the file can then neither be completed nor closed, and its exit handler crashes on what
- * is left.  So this driver says yes to every write, keeps the first error, and the writer asks for it.  It takes no locks, and the file
- * that is read is the one that was looked at before, not what has its name by now.
+ * libhdf5 does not survive a write that fails: the file can then neither be completed nor closed, and its exit handler
+ * crashes on what is left.  So this driver says yes to every write, keeps the first error, and the writer asks for it.
+ * It takes no locks, and the file that is read is the one that was looked at before, not what has its name by now.
  */
 #include "nn/files/h5_lib.h"
 
@@ -63,8 +63,8 @@ static int disk_compare(const H5FD_t *a, const H5FD_t *b)
 static herr_t disk_query(const H5FD_t *f, unsigned long *flags)
 {
     (void)f;
-    *flags = H5FD_FEAT_AGGREGATE_METADATA | H5FD_FEAT_ACCUMULATE_METADATA | H5FD_FEAT_DATA_SIEVE | H5FD_FEAT_AGGREGATE_SMALLDATA |
-             H5FD_FEAT_DEFAULT_VFD_COMPATIBLE;
+    *flags = H5FD_FEAT_AGGREGATE_METADATA | H5FD_FEAT_ACCUMULATE_METADATA | H5FD_FEAT_DATA_SIEVE |
+             H5FD_FEAT_AGGREGATE_SMALLDATA | H5FD_FEAT_DEFAULT_VFD_COMPATIBLE;
     return 0;
 }
 

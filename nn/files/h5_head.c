@@ -136,7 +136,9 @@ const char *tpi_h5_open(tpi_h5_source *s, uint64_t *root)
         return "the file is marked as open for writing: it was not completed";
     if (end != (uint64_t)s->disk->size)
         return "cut or damaged: the file has not the size that its superblock says";
-    return base != 0 || extension != UNDEFINED ? "an HDF5 file, but no Tapir checkpoint: it has a user block or an extension" : NULL;
+    return base != 0 || extension != UNDEFINED
+               ? "an HDF5 file, but no Tapir checkpoint: it has a user block or an extension"
+               : NULL;
 }
 
 /* ---- object headers -------------------------------------------------------------------------------------------------- */

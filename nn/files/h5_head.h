@@ -1,15 +1,17 @@
 /*
  * h5_head.h - the metadata of an HDF5 file, read without libhdf5: superblock, object headers, checksums.  Internal.
  *
- * libhdf5 is not safe on damaged files (it frees what it never set when a checksum fails half-way through a group), and Tapir's own
- * files need very little of the format: superblock 3 and object headers 2, whose links and attributes all stand in the header.
+ * libhdf5 is not safe on damaged files (it frees what it never set when a checksum fails half-way through a group), and
+ * Tapir's own files need very little of the format: superblock 3 and object headers 2, whose links and attributes all
+ * stand in the header.
  */
 #ifndef TPI_H5_HEAD_H
 #define TPI_H5_HEAD_H
 
 #include "nn/files/disk.h"
 
-/* The file, and how many bytes of metadata may still be read: no arrangement of links makes the work grow beyond the file. */
+/* The file, and how many bytes of metadata may still be read: no arrangement of links makes the work grow beyond the
+ * file. */
 typedef struct tpi_h5_source {
     tp_ctx   *ctx;
     tpi_disk *disk;
@@ -26,8 +28,18 @@ typedef struct tpi_h5_cursor {
 uint64_t tpi_h5_take(tpi_h5_cursor *c, int n);
 
 enum {
-    TPI_H5_SPACE = 1, TPI_H5_LINK_INFO = 2, TPI_H5_TYPE = 3, TPI_H5_LINK = 6, TPI_H5_EXTERNAL = 7, TPI_H5_LAYOUT = 8,
-    TPI_H5_FILTER = 11, TPI_H5_ATTR = 12, TPI_H5_CONTINUE = 16, TPI_H5_SYMBOLS = 17, TPI_H5_ATTR_INFO = 21, TPI_H5_MESSAGES = 24
+    TPI_H5_SPACE = 1,
+    TPI_H5_LINK_INFO = 2,
+    TPI_H5_TYPE = 3,
+    TPI_H5_LINK = 6,
+    TPI_H5_EXTERNAL = 7,
+    TPI_H5_LAYOUT = 8,
+    TPI_H5_FILTER = 11,
+    TPI_H5_ATTR = 12,
+    TPI_H5_CONTINUE = 16,
+    TPI_H5_SYMBOLS = 17,
+    TPI_H5_ATTR_INFO = 21,
+    TPI_H5_MESSAGES = 24
 };
 
 /* One piece of an object header: its messages begin at `from` of the bytes. */

@@ -6,7 +6,8 @@
 #include <pthread.h>
 #include <string.h>
 
-static const char *const type_names[TPI_H5_TYPES] = { "F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL" };
+static const char *const type_names[TPI_H5_TYPES] = { "F64", "F32", "F16", "BF16", "I64", "I32", "I16",
+                                                      "I8",  "U64", "U32", "U16",  "U8",  "BOOL" };
 
 /* ---- the lock, and HDF5's messages ----------------------------------------------------------------------------------- */
 
@@ -91,13 +92,27 @@ void tpi_h5_close_types(hid_t type[TPI_H5_TYPES])
 /* In the order of type_names. */
 bool tpi_h5_open_types(hid_t type[TPI_H5_TYPES])
 {
-    const hid_t plain[TPI_H5_TYPES] = { H5T_IEEE_F64LE, H5T_IEEE_F32LE, 0,              0,              H5T_STD_I64LE, H5T_STD_I32LE, H5T_STD_I16LE,
-                                 H5T_STD_I8LE,   H5T_STD_U64LE,  H5T_STD_U32LE, H5T_STD_U16LE, H5T_STD_U8LE,  0 };
+    const hid_t plain[TPI_H5_TYPES] = { H5T_IEEE_F64LE,
+                                        H5T_IEEE_F32LE,
+                                        0,
+                                        0,
+                                        H5T_STD_I64LE,
+                                        H5T_STD_I32LE,
+                                        H5T_STD_I16LE,
+                                        H5T_STD_I8LE,
+                                        H5T_STD_U64LE,
+                                        H5T_STD_U32LE,
+                                        H5T_STD_U16LE,
+                                        H5T_STD_U8LE,
+                                        0 };
     bool        ok = true;
     int         i;
 
     for (i = 0; i < TPI_H5_TYPES; i++) {
-        type[i] = i == 2 ? half_type(5, 10, 15) : i == 3 ? half_type(8, 7, 127) : i == TPI_H5_BOOL ? bool_type() : H5Tcopy(plain[i]);
+        type[i] = i == 2             ? half_type(5, 10, 15)
+                  : i == 3           ? half_type(8, 7, 127)
+                  : i == TPI_H5_BOOL ? bool_type()
+                                     : H5Tcopy(plain[i]);
         ok = ok && type[i] >= 0;
     }
     return ok;

@@ -66,8 +66,9 @@ static bool is_bool(const uint8_t *p, size_t n)
     static const uint8_t head[] = { 2, 0, 0, 1, 0, 0, 0 }, base[] = { 8, 0, 0, 1, 0, 0, 0, 0, 0, 8, 0 };
     static const char    names[] = "FALSE\0TRUE\0\0\1"; /* members, then their values */
 
-    return n >= 8 + 12 + sizeof names - 1 && (p[0] & 15) == ENUM && memcmp(p + 1, head, sizeof head) == 0 && (p[8] & 15) == FIXED &&
-           memcmp(p + 9, base, sizeof base) == 0 && memcmp(p + 20, names, sizeof names - 1) == 0;
+    return n >= 8 + 12 + sizeof names - 1 && (p[0] & 15) == ENUM && memcmp(p + 1, head, sizeof head) == 0 &&
+           (p[8] & 15) == FIXED && memcmp(p + 9, base, sizeof base) == 0 &&
+           memcmp(p + 20, names, sizeof names - 1) == 0;
 }
 
 static const tpi_stored *type_of(tpi_h5_cursor c)
@@ -82,7 +83,8 @@ static const tpi_stored *type_of(tpi_h5_cursor c)
     return is_bool(c.at, n) ? tpi_stored_of(TP_BOOL) : NULL;
 }
 
-/* Version 2: version, rank, flags, kind (0 scalar, 1 simple, 2 null), dims, and the most they may become, which is ignored. */
+/* Version 2: version, rank, flags, kind (0 scalar, 1 simple, 2 null), dims, and the most they may become, which is
+ * ignored. */
 static bool space_of(tpi_h5_cursor c, int *ndim, int64_t *dim)
 {
     uint64_t version = tpi_h5_take(&c, 1), rank = tpi_h5_take(&c, 1), kind, d;
@@ -223,7 +225,8 @@ static bool read_link(walk *w, const pending *at, tpi_h5_cursor c)
     name = (const char *)c.at;
     if (version != 1 || kind != 0 || n > (uint64_t)(c.end - c.at))
         return walk_bad(w, at->path, "a soft or external link, or one that is damaged");
-    if (!tpi_name_ok(name, (size_t)n) || memchr(name, '/', (size_t)n) || (n == 1 && *name == '.') || (n == 2 && memcmp(name, "..", 2) == 0))
+    if (!tpi_name_ok(name, (size_t)n) || memchr(name, '/', (size_t)n) || (n == 1 && *name == '.') ||
+        (n == 2 && memcmp(name, "..", 2) == 0))
         return walk_bad(w, at->path, "a name in it is not plain text");
     c.at += n;
     address = tpi_h5_take(&c, 8);
@@ -289,7 +292,7 @@ static bool attr_value(tpi_h5_cursor type, tpi_h5_cursor data, tpi_h5_value *v, 
 /* Version 3: flags, sizes of name, type and space, character set, then these three and the value. */
 static bool read_attr(walk *w, const char *path, tpi_h5_cursor c, char *text)
 {
-    uint64_t      version = tpi_h5_take(&c, 1), flags = tpi_h5_take(&c, 1), n = tpi_h5_take(&c, 2), m = tpi_h5_take(&c, 2);
+    uint64_t version = tpi_h5_take(&c, 1), flags = tpi_h5_take(&c, 1), n = tpi_h5_take(&c, 2), m = tpi_h5_take(&c, 2);
     uint64_t      k = tpi_h5_take(&c, 2);
     tpi_h5_value  v = { .kind = TPI_H5_U64 };
     tpi_h5_cursor type, space;

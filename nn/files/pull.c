@@ -63,7 +63,9 @@ static int hex4(const char *p, const char *end)
     if (end - p < 4)
         return -1;
     for (i = 0; i < 4; i++) {
-        int c = (unsigned char)p[i], d = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+        int c = (unsigned char)p[i], d = c >= '0' && c <= '9'                 ? c - '0'
+                                         : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
+                                                                              : -1;
 
         if (d < 0)
             return -1;
@@ -72,7 +74,8 @@ static int hex4(const char *p, const char *end)
     return v;
 }
 
-/* The code point after "\u", of which at most 12 bytes are taken ("XXXX\uXXXX"); -1 when it is none that may stand there. */
+/* The code point after "\u", of which at most 12 bytes are taken ("XXXX\uXXXX"); -1 when it is none that may stand
+ * there. */
 static int code_point(tpi_pull *j)
 {
     int a = hex4(j->at, j->end), b;
@@ -111,7 +114,8 @@ static char *put_utf8(char *to, int c)
     return to;
 }
 
-/* The escape at j->at (after the backslash) to `to`; NULL when it is none.  What is written is never longer than what is read. */
+/* The escape at j->at (after the backslash) to `to`; NULL when it is none.  What is written is never longer than what
+ * is read. */
 static char *escape(tpi_pull *j, char *to)
 {
     static const char from[] = "\"\\/bfnrt", means[] = "\"\\/\b\f\n\r\t";
@@ -181,7 +185,8 @@ bool tpi_pull_uint(tpi_pull *j, int64_t *v)
     while (!j->error && digit(j))
         if (__builtin_mul_overflow(*v, (int64_t)10, v) || __builtin_add_overflow(*v, (int64_t)(*j->at++ - '0'), v))
             return tpi_pull_fail(j, "an integer beyond 63 bits");
-    if (j->at == start || (*start == '0' && j->at > start + 1) || (j->at < j->end && (*j->at == '.' || (*j->at | 32) == 'e')))
+    if (j->at == start || (*start == '0' && j->at > start + 1) ||
+        (j->at < j->end && (*j->at == '.' || (*j->at | 32) == 'e')))
         return tpi_pull_fail(j, "expected a non-negative integer");
     return true;
 }

@@ -24,7 +24,8 @@ typedef struct st_reader {
 
 static bool bad_json(st_reader *r)
 {
-    return tpi_file_bad(r->f, "header, byte %lld: %s", (long long)(r->j.at - r->j.start), r->j.error ? r->j.error : "wrong");
+    return tpi_file_bad(r->f, "header, byte %lld: %s", (long long)(r->j.at - r->j.start),
+                        r->j.error ? r->j.error : "wrong");
 }
 
 /* ---- one entry ------------------------------------------------------------------------------------------------------- */
@@ -67,7 +68,8 @@ static bool read_dtype(st_reader *r, tpi_entry *e)
     if (!tpi_pull_string(&r->j, &s, &n))
         return bad_json(r);
     e->type = tpi_stored_named(s, n);
-    return e->type || tpi_file_bad(r->f, "tensor \"%s\": unknown dtype \"%.*s\"", e->seen.name, n < 40 && tpi_name_ok(s, n) ? (int)n : 0, s);
+    return e->type || tpi_file_bad(r->f, "tensor \"%s\": unknown dtype \"%.*s\"", e->seen.name,
+                                   n < 40 && tpi_name_ok(s, n) ? (int)n : 0, s);
 }
 
 /* The object of one tensor; off: its begin and end. */
@@ -91,8 +93,9 @@ static bool read_entry(st_reader *r, tpi_entry *e, int64_t off[2])
         else if (strcmp(key, "data_offsets") == 0 && !offsets)
             ok = offsets = read_offsets(r, off);
         else
-            return tpi_file_bad(r->f, "tensor \"%s\": a key that is unknown or occurs twice, expected dtype, shape, data_offsets",
-                                e->seen.name);
+            return tpi_file_bad(
+                r->f, "tensor \"%s\": a key that is unknown or occurs twice, expected dtype, shape, data_offsets",
+                e->seen.name);
         if (!ok)
             return false;
     }
@@ -127,12 +130,13 @@ static bool add_entry(st_reader *r, char *name, size_t n, int64_t data, span **s
     size_t    k = r->f->entries - r->first;
 
     if (!tpi_name_ok(name, n))
-        return tpi_file_bad(r->f, "the name of tensor %lld is empty, longer than %d bytes or has control characters", (long long)k,
-                            TPI_MAX_NAME);
+        return tpi_file_bad(r->f, "the name of tensor %lld is empty, longer than %d bytes or has control characters",
+                            (long long)k, TPI_MAX_NAME);
     if (!read_entry(r, &e, off))
         return false;
     if (off[1] < off[0])
-        return tpi_file_bad(r->f, "tensor \"%s\" ends at %lld, before it begins at %lld", name, (long long)off[1], (long long)off[0]);
+        return tpi_file_bad(r->f, "tensor \"%s\" ends at %lld, before it begins at %lld", name, (long long)off[1],
+                            (long long)off[0]);
     e.bytes.size = off[1] - off[0];
     if (__builtin_add_overflow(off[0], data, &e.bytes.offset))
         return tpi_file_bad(r->f, "tensor \"%s\" lies beyond the end of the file", name);
@@ -165,7 +169,8 @@ static bool check_spans(st_reader *r, span *s, size_t n, int64_t size)
                                 r->f->entry[s[i].i].seen.name, (long long)s[i].begin, (long long)at);
         at = s[i].end;
     }
-    return at == size || tpi_file_bad(r->f, "the tensors end at %lld, the values at %lld", (long long)at, (long long)size);
+    return at == size ||
+           tpi_file_bad(r->f, "the tensors end at %lld, the values at %lld", (long long)at, (long long)size);
 }
 
 /* Keys are all different; of several shards, which repeat them, the first one's are kept. */
@@ -183,7 +188,8 @@ static bool check_metadata(st_reader *r)
     tpi_free(s);
     if (r->first > 0)
         r->f->metas = r->metas;
-    return !twice || tpi_file_bad(r->f, "__metadata__ has a key twice: \"%.100s\"", tpi_name_ok(twice, strlen(twice)) ? twice : "");
+    return !twice || tpi_file_bad(r->f, "__metadata__ has a key twice: \"%.100s\"",
+                                  tpi_name_ok(twice, strlen(twice)) ? twice : "");
 }
 
 static bool read_header(st_reader *r, int64_t data, span **spans, size_t *cap)
@@ -222,8 +228,8 @@ static int64_t header_size(tp_file *f, const char *path, tpi_disk *d)
     if (!tpi_disk_read(f->ctx, d, 0, &n, 8))
         return -1;
     if (n > TPI_MAX_HEADER || (int64_t)n > d->size - 8) {
-        tpi_file_bad(f, "%.200s: a header of %llu bytes, but the file has %lld, and at most %d are read", path, (unsigned long long)n,
-                     (long long)d->size, TPI_MAX_HEADER);
+        tpi_file_bad(f, "%.200s: a header of %llu bytes, but the file has %lld, and at most %d are read", path,
+                     (unsigned long long)n, (long long)d->size, TPI_MAX_HEADER);
         return -1;
     }
     return (int64_t)n;

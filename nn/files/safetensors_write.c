@@ -41,7 +41,8 @@ static bool put_entry(tp_ctx *ctx, tpi_json *header, const tpi_plan *p, int64_t 
     span[1] += *at;
     *at = span[1];
     if (tpi_json_set_text(ctx, e, "dtype", tpi_stored_of(p->dtype)->name) &&
-        tpi_json_set(ctx, e, "shape", list_json(ctx, p->dim, p->ndim)) && tpi_json_set(ctx, e, "data_offsets", list_json(ctx, span, 2)))
+        tpi_json_set(ctx, e, "shape", list_json(ctx, p->dim, p->ndim)) &&
+        tpi_json_set(ctx, e, "data_offsets", list_json(ctx, span, 2)))
         return tpi_json_set(ctx, header, p->name, e);
     tpi_json_free(e);
     return false;
@@ -113,8 +114,8 @@ static bool put_bytes(void *user, const void *p, size_t n)
     return tpi_save_write(k->ctx, k->s, p, n);
 }
 
-bool tpi_safetensors_write(tp_ctx *ctx, tpi_save *s, tpi_plan *plan, size_t n, tpi_plan_get get, void *user, const tpi_pair *meta,
-                           size_t metas)
+bool tpi_safetensors_write(tp_ctx *ctx, tpi_save *s, tpi_plan *plan, size_t n, tpi_plan_get get, void *user,
+                           const tpi_pair *meta, size_t metas)
 {
     sink   k = { ctx, s };
     size_t i;
@@ -131,7 +132,8 @@ bool tpi_safetensors_write(tp_ctx *ctx, tpi_save *s, tpi_plan *plan, size_t n, t
         for (d = 0; ok && d < plan[i].ndim; d++)
             ok = tp_dim(x, d) == plan[i].dim[d];
         if (x && !ok)
-            tp_fail(ctx, TP_ESHAPE, "safetensors: \"%.600s\" has another dtype or shape than was planned", plan[i].name);
+            tp_fail(ctx, TP_ESHAPE, "safetensors: \"%.600s\" has another dtype or shape than was planned",
+                    plan[i].name);
         ok = ok && tpi_write_values(ctx, x, put_bytes, &k);
         tp_scope_end(ctx, scope);
     }

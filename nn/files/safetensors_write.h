@@ -18,10 +18,11 @@ typedef struct tpi_plan {
 typedef tp_tensor *(*tpi_plan_get)(tp_ctx *ctx, void *user, const tpi_plan *p);
 
 /* Header and values of the planned tensors, which are sorted; get is called once for each, in a scope of its own. */
-bool tpi_safetensors_write(tp_ctx *ctx, tpi_save *s, tpi_plan *plan, size_t n, tpi_plan_get get, void *user, const tpi_pair *meta,
-                           size_t metas) TPI_MUST_USE;
+bool tpi_safetensors_write(tp_ctx *ctx, tpi_save *s, tpi_plan *plan, size_t n, tpi_plan_get get, void *user,
+                           const tpi_pair *meta, size_t metas) TPI_MUST_USE;
 
 /* Hands the values of x, row by row, to put. */
-bool tpi_write_values(tp_ctx *ctx, tp_tensor *x, bool (*put)(void *user, const void *p, size_t n), void *user) TPI_MUST_USE;
+bool tpi_write_values(tp_ctx *ctx, tp_tensor *x, bool (*put)(void *user, const void *p, size_t n),
+                      void *user) TPI_MUST_USE;
 
 #endif

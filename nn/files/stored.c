@@ -138,7 +138,8 @@ static void round_f16(const float *s, uint16_t *d, int64_t n)
         d[i] = tpi_to_f16(s[i]);
 }
 
-/* A double rounded to 16 bits by way of f32 could round twice: the f32 is made odd where it is not exact, which cannot. */
+/* A double rounded to 16 bits by way of f32 could round twice: the f32 is made odd where it is not exact, which cannot.
+ */
 static float odd_float(double v)
 {
     float    f = (float)v;

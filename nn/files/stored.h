@@ -23,7 +23,8 @@ const tpi_stored *tpi_stored_of(tp_dtype t);
 /* Name of a ggml type that is not read, for messages. */
 const char       *tpi_ggml_name(uint32_t id);
 
-/* Values and bytes of a shape, in checked arithmetic; false when they overflow or do not fill whole blocks (of rows). */
+/* Values and bytes of a shape, in checked arithmetic; false when they overflow or do not fill whole blocks (of rows).
+ */
 bool tpi_stored_size(const tpi_stored *t, int ndim, const int64_t *dim, int64_t *numel, int64_t *bytes);
 
 /* n values of dtype `from` at src as `to` at dst. */

@@ -54,8 +54,9 @@ static bool begin_ckpt(tp_writer *w, const char *kind)
     w->h5 = tpi_h5_create(w->ctx, w->save.fd, w->save.path);
     return w->h5 && text_attr(w->h5, "", "tapir_format", TPI_CKPT_FORMAT) &&
            int_attr(w->h5, "", "tapir_format_major", TPI_H5_U32, TPI_CKPT_MAJOR) &&
-           int_attr(w->h5, "", "tapir_format_minor", TPI_H5_U32, TPI_CKPT_MINOR) && text_attr(w->h5, "", "tapir_requires", "") &&
-           text_attr(w->h5, "", "tapir_writer", "libtapir " TP_VERSION) && text_attr(w->h5, "", "tapir_kind", kind);
+           int_attr(w->h5, "", "tapir_format_minor", TPI_H5_U32, TPI_CKPT_MINOR) &&
+           text_attr(w->h5, "", "tapir_requires", "") && text_attr(w->h5, "", "tapir_writer", "libtapir " TP_VERSION) &&
+           text_attr(w->h5, "", "tapir_kind", kind);
 }
 
 tp_writer *tp_writer_open(tp_ctx *ctx, const char *path, const char *kind)
@@ -66,7 +67,9 @@ tp_writer *tp_writer_open(tp_ctx *ctx, const char *path, const char *kind)
     if (!tp_ok(ctx))
         return NULL;
     if (!path || !kind || (!plain && !tpi_ckpt_kind_ok(kind)))
-        return tp_fail(ctx, TP_EARG, "tp_writer_open: a path, and a kind out of model, adapter, training, tokens, tensors, safetensors, are needed");
+        return tp_fail(ctx, TP_EARG,
+                       "tp_writer_open: a path, and a kind out of model, adapter, training, tokens, tensors, "
+                       "safetensors, are needed");
     w = tpi_alloc(ctx, 1, sizeof *w);
     if (!w)
         return NULL;
@@ -89,8 +92,11 @@ static bool ckpt_path(tp_writer *w, const char *section, const char *name, char 
     char *p;
 
     if (!section || !name || !tpi_ckpt_name_ok(section, name))
-        return tp_fail(w->ctx, TP_EARG, "%.200s: section \"%.64s\" and name \"%.400s\" make no path: no empty, \".\" or \"..\" parts, no '/', "
-                                        "at most %d bytes", w->save.path, section ? section : "", name ? name : "", TPI_MAX_NAME) != NULL;
+        return tp_fail(w->ctx, TP_EARG,
+                       "%.200s: section \"%.64s\" and name \"%.400s\" make no path: no empty, \".\" or \"..\" parts, "
+                       "no '/', "
+                       "at most %d bytes",
+                       w->save.path, section ? section : "", name ? name : "", TPI_MAX_NAME) != NULL;
     snprintf(path, TPI_CKPT_PATH, "%s/%s", section, name);
     for (p = path + strlen(section); *p; p++)
         *p = *p == '.' ? '/' : *p;
@@ -98,37 +104,42 @@ static bool ckpt_path(tp_writer *w, const char *section, const char *name, char 
 }
 
 typedef struct ckpt_sink {
-    tp_writer        *w;
-    const char       *path;
-    const tpi_stored *type;
-    int               ndim;
-    int64_t           dim[TP_MAX_DIM];
+    tp_writer   *w;
+    tpi_h5_set   set;
+    tpi_h5_named attr[4]; /* the first is the hash */
+    int          attrs;
 } ckpt_sink;
 
 /* Writes values, their hash, and takes them into the content. */
 static bool put_set(void *user, const void *p, size_t n)
 {
     ckpt_sink *k = user;
-    tpi_h5    *h = k->w->h5;
-    uint64_t   hash = tpi_hash64(p, n);
+    tpi_h5_set s = k->set;
 
-    return tpi_h5_put(h, k->path, k->type, k->ndim, k->dim, p) && int_attr(h, k->path, "xxh3", TPI_H5_U64, hash) &&
-           tpi_content_add(k->w->ctx, &k->w->content, k->path, k->type, k->ndim, k->dim, hash);
+    s.data = p;
+    k->attr[0] = (tpi_h5_named){ "xxh3", { .kind = TPI_H5_U64, .number = tpi_hash64(p, n) } };
+    return tpi_h5_put(k->w->h5, &s, k->attr, k->attrs) &&
+           tpi_content_add(k->w->ctx, &k->w->content, s.path, s.type, s.ndim, s.dim, k->attr[0].value.number);
 }
 
 static bool ckpt_tensor(tp_writer *w, const char *section, const char *name, tp_tensor *x)
 {
     bool      model = section && (strcmp(section, "model") == 0 || strcmp(section, "adapter") == 0);
     char      path[TPI_CKPT_PATH];
-    ckpt_sink k = { .w = w, .path = path, .type = tpi_stored_of(tp_dtype_of(x)), .ndim = tp_ndim(x) };
+    int64_t   dim[TP_MAX_DIM];
+    ckpt_sink k = { .w = w,
+                    .set = { path, tpi_stored_of(tp_dtype_of(x)), tp_ndim(x), dim, NULL },
+                    .attrs = model ? 4 : 2 };
     int       i;
 
-    for (i = 0; i < k.ndim; i++)
-        k.dim[i] = tp_dim(x, i);
-    if (!ckpt_path(w, section, name, path) || !tpi_write_values(w->ctx, x, put_set, &k) || !text_attr(w->h5, path, "name", name))
-        return false;
-    return !model || (text_attr(w->h5, path, "role", tp_dtype_is_float(tp_dtype_of(x)) ? "param" : "buffer") &&
-                      int_attr(w->h5, path, "requires_grad", TPI_H5_U8, tp_trainable(x)));
+    for (i = 0; i < k.set.ndim; i++)
+        dim[i] = tp_dim(x, i);
+    k.attr[1] = (tpi_h5_named){ "name", { .kind = TPI_H5_TEXT, .text = name } };
+    k.attr[2] = (tpi_h5_named){
+        "role", { .kind = TPI_H5_TEXT, .text = tp_dtype_is_float(tp_dtype_of(x)) ? "param" : "buffer" }
+    };
+    k.attr[3] = (tpi_h5_named){ "requires_grad", { .kind = TPI_H5_U8, .number = tp_trainable(x) } };
+    return ckpt_path(w, section, name, path) && tpi_write_values(w->ctx, x, put_set, &k);
 }
 
 static bool keep_tensor(tp_writer *w, const char *name, tp_tensor *x)
@@ -137,7 +148,8 @@ static bool keep_tensor(tp_writer *w, const char *name, tp_tensor *x)
     size_t    i;
 
     if (!name || !tpi_name_ok(name, strlen(name)) || strcmp(name, "__metadata__") == 0)
-        return tp_fail(w->ctx, TP_EARG, "%.200s: \"%.500s\" is no name for a tensor", w->save.path, name ? name : "") != NULL;
+        return tp_fail(w->ctx, TP_EARG, "%.200s: \"%.500s\" is no name for a tensor", w->save.path, name ? name : "") !=
+               NULL;
     for (i = 0; i < w->n; i++)
         if (strcmp(w->plan[i].name, name) == 0)
             return tp_fail(w->ctx, TP_EARG, "%.200s: \"%.500s\" is there already", w->save.path, name) != NULL;
@@ -172,8 +184,8 @@ static bool tie(tp_writer *w, const char *section, const char *name, const char 
     char *names;
     bool  ok;
 
-    if (!ckpt_path(w, section, written, path) || !ckpt_path(w, section, name, other) || !tpi_content_tie(w->ctx, &w->content, path, other) ||
-        !tpi_h5_link(w->h5, path, other))
+    if (!ckpt_path(w, section, written, path) || !ckpt_path(w, section, name, other) ||
+        !tpi_content_tie(w->ctx, &w->content, path, other) || !tpi_h5_link(w->h5, path, other))
         return false;
     names = tpi_format(w->ctx, "%s\n%s", written, name);
     ok = names && text_attr(w->h5, path, "name", names);
@@ -186,22 +198,27 @@ bool tp_writer_tie(tp_ctx *ctx, tp_writer *w, const char *section, const char *n
     if (!usable(ctx, w, "tp_writer_tie"))
         return false;
     if (!w->h5)
-        return note(w, tp_fail(ctx, TP_EARG, "tp_writer_tie: safetensors has no second names: write one of them") != NULL);
+        return note(w,
+                    tp_fail(ctx, TP_EARG, "tp_writer_tie: safetensors has no second names: write one of them") != NULL);
     return note(w, tie(w, section, name, written));
 }
 
 bool tp_writer_text(tp_ctx *ctx, tp_writer *w, const char *path, const char *text, size_t n)
 {
     const char *name = path ? strchr(path, '/') : NULL;
-    ckpt_sink   k = { .w = w, .path = path, .ndim = 1, .dim = { (int64_t)n } };
+    int64_t     size = (int64_t)n;
+    ckpt_sink   k = { .w = w, .set = { path, tpi_stored_of(TP_U8), 1, &size, NULL }, .attrs = 1 };
 
     if (!usable(ctx, w, "tp_writer_text"))
         return false;
-    k.type = tpi_stored_of(TP_U8);
-    if (!w->h5 || !name || (strncmp(path, "config/", 7) != 0 && strncmp(path, "tokenizer/", 10) != 0) || !tpi_name_ok(path, strlen(path)) ||
-        name[1] == '.' || name[1] == '\0' || strchr(name + 1, '/') || (n > 0 && !text) || n > TPI_MAX_TEXT)
-        return note(w, tp_fail(ctx, TP_EARG, "tp_writer_text: a checkpoint and a path such as \"config/model.json\" are needed, and no "
-                                             "more than %d bytes", TPI_MAX_TEXT) != NULL);
+    if (!w->h5 || !name || (strncmp(path, "config/", 7) != 0 && strncmp(path, "tokenizer/", 10) != 0) ||
+        !tpi_name_ok(path, strlen(path)) || name[1] == '.' || name[1] == '\0' || strchr(name + 1, '/') ||
+        (n > 0 && !text) || n > TPI_MAX_TEXT)
+        return note(w,
+                    tp_fail(ctx, TP_EARG,
+                            "tp_writer_text: a checkpoint and a path such as \"config/model.json\" are needed, and no "
+                            "more than %d bytes",
+                            TPI_MAX_TEXT) != NULL);
     return note(w, put_set(&k, n ? text : "", n));
 }
 
@@ -227,8 +244,10 @@ static bool put_attr(tp_ctx *ctx, tp_writer *w, const char *where, const char *k
     if (!usable(ctx, w, "tp_writer_attr"))
         return false;
     if (!key || !tpi_name_ok(key, strlen(key)) || strlen(key) > 100 || (v->kind == TPI_H5_TEXT && !v->text) ||
-        (where && (!tpi_name_ok(where, strlen(where)) || strstr(where, "..") || strstr(where, "//") || where[0] == '/')))
-        return note(w, tp_fail(ctx, TP_EARG, "tp_writer_attr: a key, a value, and a section or section/name are needed") != NULL);
+        (where &&
+         (!tpi_name_ok(where, strlen(where)) || strstr(where, "..") || strstr(where, "//") || where[0] == '/')))
+        return note(w, tp_fail(ctx, TP_EARG,
+                               "tp_writer_attr: a key, a value, and a section or section/name are needed") != NULL);
     if (!w->h5)
         return note(w, put_meta(w, where, key, v));
     snprintf(path, sizeof path, "%s", where ? where : "");
@@ -267,7 +286,8 @@ static bool complete(tp_writer *w)
 
     if (!h)
         return tpi_safetensors_write(w->ctx, &w->save, w->plan, w->n, get_kept, w, w->meta, w->metas);
-    if (!int_attr(h, "", "content_xxh3", TPI_H5_U64, tpi_content_hash(&w->content)) || !int_attr(h, "", "complete", TPI_H5_U8, 1))
+    if (!int_attr(h, "", "content_xxh3", TPI_H5_U64, tpi_content_hash(&w->content)) ||
+        !int_attr(h, "", "complete", TPI_H5_U8, 1))
         return false;
     w->h5 = NULL; /* closed either way */
     return tpi_h5_close(h);

@@ -5,7 +5,7 @@
 
 #include "core/number.h"
 
-#if defined(__F16C__)
+#if defined(__F16C__) || defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
@@ -71,10 +71,31 @@ void CPU(load_f32)(float *v, tp_dtype t, const void *base, int64_t at, int64_t s
 
 /* ---- from float ------------------------------------------------------------------------------------------------------ */
 
+#if defined(__AVX2__)
+/* Eight rounded to nearest even in the low halves.  By hand: what gcc makes of the plain loop takes three times as long. */
+static inline __m256i round_bf16(__m256 v)
+{
+    __m256i u = _mm256_castps_si256(v), high = _mm256_srli_epi32(u, 16), odd = _mm256_and_si256(high, _mm256_set1_epi32(1));
+    __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(u, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff))), 16);
+    __m256i quiet = _mm256_or_si256(high, _mm256_set1_epi32(0x40)), nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+
+    return _mm256_blendv_epi8(rounded, quiet, nan);
+}
+#endif
+
 static void to_bf16(uint16_t *restrict p, const float *restrict v, int64_t n)
 {
+    int64_t begin = 0;
+
+#if defined(__AVX2__)
+    for (; begin + 16 <= n; begin += 16) {
+        __m256i both = _mm256_packus_epi32(round_bf16(_mm256_loadu_ps(v + begin)), round_bf16(_mm256_loadu_ps(v + begin + 8)));
+
+        _mm256_storeu_si256((void *)(p + begin), _mm256_permute4x64_epi64(both, 0xd8));
+    }
+#endif
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = begin; i < n; i++) {
         uint32_t u = tpi_bits(v[i]), rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16, nan = (u >> 16) | 0x40u;
 
         p[i] = (uint16_t)((u & 0x7fffffffu) > 0x7f800000u ? nan : rounded);

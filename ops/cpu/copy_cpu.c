@@ -46,9 +46,26 @@ static void move_span(const void *args, const int64_t *at, int64_t n)
         move_strided(tpi_size_of(c->yt), y, c->ys, x, c->xs, n);
 }
 
-/* ---- transposes: tiles that stay in L1 on both sides ------------------------------------------------------------------ */
+/* ---- transposes: by tiles, turned in a buffer, so that memory is read and written along its rows ------------------------ */
 
-enum { TILE = 32 };
+enum { TILE = 32, PITCH = TILE + 1 }; /* an odd pitch: columns of the buffer do not fall on one set of the cache */
+
+typedef struct {
+    int64_t     size, rows, cols; /* of a tile of y */
+    char       *y;
+    const char *x;
+    int64_t     ys, xs; /* from row to row of y, from column to column of x, in elements */
+} tile;
+
+static void turn(const tile *t)
+{
+    uint64_t buf[TILE * PITCH];
+
+    for (int64_t j = 0; j < t->cols; j++)
+        memcpy((char *)buf + j * PITCH * t->size, t->x + j * t->xs * t->size, (size_t)(t->rows * t->size));
+    for (int64_t i = 0; i < t->rows; i++)
+        move_strided(t->size, t->y + i * t->ys * t->size, 1, (char *)buf + i * t->size, PITCH, t->cols);
+}
 
 /* The last two dimensions swapped: y's rows are contiguous, x's columns are.  Items are bands of TILE rows of y. */
 static void transpose_part(const void *args, int64_t begin, int64_t end)
@@ -56,20 +73,25 @@ static void transpose_part(const void *args, int64_t begin, int64_t end)
     const copy_args *c = args;
     const tpi_nd    *nd = c->nd;
     int              last = nd->ndim - 1;
-    int64_t          rows = nd->dim[last - 1], n = nd->dim[last], bands = tpi_ceil_div(rows, TILE), size = tpi_size_of(c->yt);
+    int64_t          rows = nd->dim[last - 1], n = nd->dim[last], bands = tpi_ceil_div(rows, TILE);
 
     for (int64_t i = begin; i < end; i++) {
-        int64_t row = i % bands * TILE, high = tpi_min64(TILE, rows - row), outer = i / bands, ya = 0, xa = 0;
+        int64_t row = i % bands * TILE, outer = i / bands, ya = row * nd->stride[0][last - 1], xa = row;
+        tile    t = {
+            .size = tpi_size_of(c->yt), .rows = tpi_min64(TILE, rows - row), .ys = nd->stride[0][last - 1], .xs = c->xs,
+        };
 
         for (int d = last - 2; d >= 0; d--) {
             ya += outer % nd->dim[d] * nd->stride[0][d];
             xa += outer % nd->dim[d] * nd->stride[1][d];
             outer /= nd->dim[d];
         }
-        for (int64_t j = 0; j < n; j += TILE)
-            for (int64_t k = row; k < row + high; k++)
-                move_strided(size, tpi_at_out(c->y, c->yt, ya + k * nd->stride[0][last - 1] + j), 1,
-                             tpi_at(c->x, c->xt, xa + k * nd->stride[1][last - 1] + j * c->xs), c->xs, tpi_min64(TILE, n - j));
+        for (int64_t j = 0; j < n; j += TILE) {
+            t.cols = tpi_min64(TILE, n - j);
+            t.y = tpi_at_out(c->y, c->yt, ya + j);
+            t.x = tpi_at(c->x, c->xt, xa + j * c->xs);
+            turn(&t);
+        }
     }
 }
 

@@ -38,35 +38,43 @@ TPI_FLAT void tile(const int rows, int64_t k, const float *a, int64_t a_row, int
     }
 }
 
+/* Out of line, so that the compiler's choice of registers for one height does not depend on the others. */
 static void tile_full(int64_t k, const float *a, int64_t a_row, int64_t a_col, const float *b, int64_t b_row, float *c,
                       int64_t c_row, bool add)
 {
     tile(TPI_TILE, k, a, a_row, a_col, b, b_row, c, c_row, add);
 }
 
-/* The last rows, by powers of two. */
+#if defined(__AVX512F__)
+static void tile_high(int64_t m, int64_t k, const float *a, int64_t a_row, int64_t a_col, const float *b, int64_t b_row, float *c,
+                      int64_t c_row, bool add)
+{
+    switch (m) {
+    case 11: tile(11, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
+    case 10: tile(10, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
+    case 9: tile(9, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
+    case 8: tile(8, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
+    case 7: tile(7, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
+    case 6: tile(6, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
+    }
+}
+#endif
+
 static void tile_rest(int64_t m, int64_t k, const float *a, int64_t a_row, int64_t a_col, const float *b, int64_t b_row, float *c,
                       int64_t c_row, bool add)
 {
-#if defined(__AVX512F__)
-    if (m & 8) {
-        tile(8, k, a, a_row, a_col, b, b_row, c, c_row, add);
-        a += 8 * a_row;
-        c += 8 * c_row;
-    }
+    switch (m) {
+#if defined(__AVX__)
+    case 5: tile(5, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
 #endif
-    if (m & 4) {
-        tile(4, k, a, a_row, a_col, b, b_row, c, c_row, add);
-        a += 4 * a_row;
-        c += 4 * c_row;
+    case 4: tile(4, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
+    case 3: tile(3, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
+    case 2: tile(2, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
+    case 1: tile(1, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
+#if defined(__AVX512F__)
+    default: tile_high(m, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
+#endif
     }
-    if (m & 2) {
-        tile(2, k, a, a_row, a_col, b, b_row, c, c_row, add);
-        a += 2 * a_row;
-        c += 2 * c_row;
-    }
-    if (m & 1)
-        tile(1, k, a, a_row, a_col, b, b_row, c, c_row, add);
 }
 
 void CPU(panel_mul)(int64_t m, int64_t k, const float *a, int64_t a_row, int64_t a_col, const float *b, int64_t b_row, float *c,
@@ -77,7 +85,8 @@ void CPU(panel_mul)(int64_t m, int64_t k, const float *a, int64_t a_row, int64_t
         a += TPI_TILE * a_row;
         c += TPI_TILE * c_row;
     }
-    tile_rest(m, k, a, a_row, a_col, b, b_row, c, c_row, add);
+    if (m > 0)
+        tile_rest(m, k, a, a_row, a_col, b, b_row, c, c_row, add);
 }
 
 /* ---- in -------------------------------------------------------------------------------------------------------------- */
@@ -157,39 +166,47 @@ void CPU(panel_in)(tp_dtype t, const void *p, int64_t lane, int64_t step, int64_
 
 /* ---- out ------------------------------------------------------------------------------------------------------------- */
 
-/* n <= TPI_VL elements at y: v, or y + v */
-TPI_FLAT void store_row(tp_dtype t, void *y, int64_t n, tpi_vf v, bool add)
+/* n < TPI_VL elements at y: v, or y + v */
+static void store_part(tp_dtype t, void *y, int64_t n, tpi_vf v, bool add)
 {
-    float buf[TPI_VL], old[TPI_VL];
+    float f[TPI_VL];
 
-    if (t == TP_F32 && n == TPI_VL) {
-        tpi_vstore(y, add ? v + tpi_vload(y) : v);
-        return;
+    if (add)
+        v += tpi_widen_part(t, y, 0, n);
+    tpi_vstore(f, v);
+    CPU(store_f32)(t, y, 0, 1, n, f);
+}
+
+TPI_FLAT void squares_out(tp_dtype t, void *y, int64_t row, int64_t rows, int64_t n, const float *in, bool add)
+{
+    for (int64_t l = 0; l < n; l += TPI_VL) {
+        tpi_vf  v[TPI_VL];
+        int64_t left = n - l;
+
+#pragma GCC unroll 16
+        for (int64_t i = 0; i < TPI_VL; i++)
+            v[i] = tpi_vload(in + (i < left ? l + i : l) * TPI_PANEL);
+        tpi_transpose(v);
+        for (int64_t i = 0; i < rows; i++) {
+            if (left < TPI_VL)
+                store_part(t, tpi_at_out(y, t, i * row + l), left, v[i], add);
+            else
+                tpi_narrow(t, y, i * row + l, add ? v[i] + tpi_widen(t, y, i * row + l) : v[i]);
+        }
     }
-    if (add) {
-        for (int i = 0; i < TPI_VL; i++)
-            old[i] = 0;
-        CPU(load_f32)(old, t, y, 0, 1, n);
-        v += tpi_vload(old);
-    }
-    tpi_vstore(buf, v);
-    CPU(store_f32)(t, y, 0, 1, n, buf);
 }
 
 void CPU(panel_out)(tp_dtype t, void *y, int64_t row, int64_t lanes, int64_t n, const float *in, bool add)
 {
     for (int64_t h = 0; h < lanes; h += TPI_VL) {
         int64_t rows = tpi_min64(lanes - h, TPI_VL);
+        void   *to = tpi_at_out(y, t, h * row);
 
-        for (int64_t l = 0; l < n; l += TPI_VL) {
-            tpi_vf  v[TPI_VL];
-            int64_t left = tpi_min64(n - l, TPI_VL);
-
-            for (int64_t i = 0; i < TPI_VL; i++)
-                v[i] = i < left ? tpi_vload(in + (l + i) * TPI_PANEL + h) : (tpi_vf){ 0 };
-            tpi_transpose(v);
-            for (int64_t i = 0; i < rows; i++)
-                store_row(t, tpi_at_out(y, t, (h + i) * row + l), left, v[i], add);
-        }
+        if (t == TP_F32)
+            squares_out(TP_F32, to, row, rows, n, in + h, add);
+        else if (t == TP_BF16)
+            squares_out(TP_BF16, to, row, rows, n, in + h, add);
+        else
+            squares_out(TP_F16, to, row, rows, n, in + h, add);
     }
 }

@@ -7,40 +7,71 @@
 #include "ops/cpu/span.h"
 #include "ops/cpu/vmath.h"
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 /* ---- words -------------------------------------------------------------------------------------------------------------- */
 
-typedef struct { uint32_t w[4]; } block;
-
-/* One round of core/philox.h; written out for the vectoriser, which takes no loops inside a loop. */
-TPI_INLINE block turn(block b, uint32_t k0, uint32_t k1)
+#if defined(__AVX2__)
+/* Products of eight words with m: high and low halves */
+static inline __m256i products(__m256i a, uint32_t m, __m256i *low)
 {
-    uint64_t p = (uint64_t)0xd2511f53u * b.w[0], q = (uint64_t)0xcd9e8d57u * b.w[2];
+    __m256i factor = _mm256_set1_epi32((int)m), even = _mm256_mul_epu32(a, factor);
+    __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64(a, 32), factor);
 
-    return (block){ { (uint32_t)(q >> 32) ^ b.w[1] ^ k0, (uint32_t)q, (uint32_t)(p >> 32) ^ b.w[3] ^ k1, (uint32_t)p } };
+    *low = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
+    return _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
 }
 
-/* Two rounds, the first of them number i */
-TPI_INLINE block turn2(block b, tpi_key key, uint32_t i)
+/* w[k] of eight blocks to their places: block i's words are next to each other. */
+static inline void interleave(uint32_t *w, const __m256i v[4])
 {
-    b = turn(b, key.k[0] + i * 0x9e3779b9u, key.k[1] + i * 0xbb67ae85u);
-    return turn(b, key.k[0] + (i + 1) * 0x9e3779b9u, key.k[1] + (i + 1) * 0xbb67ae85u);
+    __m256i a = _mm256_unpacklo_epi32(v[0], v[1]), b = _mm256_unpackhi_epi32(v[0], v[1]);
+    __m256i c = _mm256_unpacklo_epi32(v[2], v[3]), d = _mm256_unpackhi_epi32(v[2], v[3]);
+    __m256i p = _mm256_unpacklo_epi64(a, c), q = _mm256_unpackhi_epi64(a, c); /* blocks 0 4, 1 5 */
+    __m256i r = _mm256_unpacklo_epi64(b, d), s = _mm256_unpackhi_epi64(b, d); /* blocks 2 6, 3 7 */
+
+    _mm256_storeu_si256((void *)w, _mm256_permute2x128_si256(p, q, 0x20));
+    _mm256_storeu_si256((void *)(w + 8), _mm256_permute2x128_si256(r, s, 0x20));
+    _mm256_storeu_si256((void *)(w + 16), _mm256_permute2x128_si256(p, q, 0x31));
+    _mm256_storeu_si256((void *)(w + 24), _mm256_permute2x128_si256(r, s, 0x31));
 }
 
+/* Eight blocks at once: gcc vectorises the plain code below only into something five times slower. */
+static void draw(tpi_key key, uint64_t first, uint32_t *restrict w)
+{
+    for (int i = 0; i < TPI_CHUNK / 4; i += 8) {
+        uint32_t k0 = key.k[0], k1 = key.k[1], low[8], high[8];
+        __m256i  v[4], p, q, plow, qlow;
+
+        for (int j = 0; j < 8; j++) {
+            low[j] = (uint32_t)(first + (uint64_t)(i + j));
+            high[j] = (uint32_t)((first + (uint64_t)(i + j)) >> 32);
+        }
+        v[0] = _mm256_loadu_si256((const void *)low);
+        v[1] = _mm256_loadu_si256((const void *)high);
+        v[2] = _mm256_set1_epi32((int)key.c[0]);
+        v[3] = _mm256_set1_epi32((int)key.c[1]);
+        for (int round = 0; round < 10; round++, k0 += 0x9e3779b9u, k1 += 0xbb67ae85u) {
+            p = products(v[0], 0xd2511f53u, &plow);
+            q = products(v[2], 0xcd9e8d57u, &qlow);
+            v[0] = _mm256_xor_si256(_mm256_xor_si256(q, v[1]), _mm256_set1_epi32((int)k0));
+            v[2] = _mm256_xor_si256(_mm256_xor_si256(p, v[3]), _mm256_set1_epi32((int)k1));
+            v[1] = qlow;
+            v[3] = plow;
+        }
+        interleave(w + 4 * i, v);
+    }
+}
+#else
 /* The words of TPI_CHUNK / 4 blocks from number first on */
 static void draw(tpi_key key, uint64_t first, uint32_t *restrict w)
 {
-#pragma omp simd
-    for (int i = 0; i < TPI_CHUNK / 4; i++) {
-        uint64_t number = first + (uint64_t)i;
-        block    b = { { (uint32_t)number, (uint32_t)(number >> 32), key.c[0], key.c[1] } };
-
-        b = turn2(turn2(turn2(turn2(turn2(b, key, 0), key, 2), key, 4), key, 6), key, 8);
-        w[4 * i] = b.w[0];
-        w[4 * i + 1] = b.w[1];
-        w[4 * i + 2] = b.w[2];
-        w[4 * i + 3] = b.w[3];
-    }
+    for (int i = 0; i < TPI_CHUNK / 4; i++)
+        tpi_philox(key, first + (uint64_t)i, w + 4 * i);
 }
+#endif
 
 /* ---- numbers ------------------------------------------------------------------------------------------------------------ */
 

@@ -55,10 +55,16 @@ TPI_FLAT tpi_vf tpi_vsel(tpi_vi mask, tpi_vf a, tpi_vf b)
     return (tpi_vf)(((tpi_vi)a & mask) | ((tpi_vi)b & ~mask));
 }
 
-/* max that ignores a NaN in a */
+/* a > b ? a : b, so b when one is NaN */
 TPI_FLAT tpi_vf tpi_vmax(tpi_vf a, tpi_vf b)
 {
+#if defined(__AVX512F__)
+    return (tpi_vf)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__FMA__)
+    return (tpi_vf)_mm256_max_ps((__m256)a, (__m256)b);
+#else
     return tpi_vsel(a > b, a, b);
+#endif
 }
 
 TPI_FLAT tpi_vf tpi_vfma(tpi_vf a, tpi_vf b, tpi_vf c)
@@ -84,13 +90,13 @@ TPI_FLAT float tpi_vsum(tpi_vf v)
     return s[0];
 }
 
-/* e^x by 2^n p(r), as in vmath.h but for whole vectors; results below 2^-126 are 0.  NaN stays NaN. */
+/* e^x for x <= 88, as vmath.h does it but for whole vectors; from -88 down it is 0.  NaN stays NaN. */
 TPI_FLAT tpi_vf tpi_vexpv(tpi_vf x)
 {
-    const float magic = 12582912.0f; /* 1.5 2^23: rounds, and leaves the integer in the low bits */
+    const float magic = 12583039.0f; /* 1.5 2^23 + 127: rounds, and leaves the exponent's bits lowest */
     tpi_vf      t, k, r, p;
-    tpi_vi      n;
 
+    x = tpi_vmax(tpi_vset(-88.0f), x); /* in this order NaN goes through */
     t = tpi_vfma(x, tpi_vset(1.44269504f), tpi_vset(magic));
     k = t - magic;
     r = tpi_vfma(k, tpi_vset(2.12194440e-4f), tpi_vfma(k, tpi_vset(-0.693359375f), x));
@@ -101,11 +107,7 @@ TPI_FLAT tpi_vf tpi_vexpv(tpi_vf x)
     p = tpi_vfma(p, r, tpi_vset(1.66666669e-1f));
     p = tpi_vfma(p, r, tpi_vset(5.00000005e-1f));
     p = tpi_vfma(p, r * r, r) + 1.0f;
-    n = (tpi_vi)t << 23; /* what magic itself leaves there is a multiple of 2^32 */
-    p = (tpi_vf)((tpi_vi)p + n);
-    p = tpi_vsel(x < -87.3365f, (tpi_vf){ 0 }, p);
-    p = tpi_vsel(x > 88.3762f, tpi_vset(__builtin_inff()), p);
-    return tpi_vsel(x == x, p, x);
+    return p * (tpi_vf)((tpi_vi)t << 23); /* what else stands in t is shifted out; a product, so that NaN stays */
 }
 
 /* ---- the transpose of TPI_VL vectors --------------------------------------------------------------------------------- */

@@ -58,6 +58,20 @@ static void row_f32(bool log, float *y, const float *x, int64_t n)
         y[i] *= scale;
 }
 
+/* x = e^(x - m) scale, or x - m - shift */
+static void finish(bool log, float *x, float m, float shift, int64_t n)
+{
+    if (log) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            x[i] = (x[i] - m) - shift;
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            x[i] = tpi_vexp(x[i] - m) * shift;
+    }
+}
+
 /* 16 bits: exponentials are made twice, which is cheaper than keeping them in memory and rounds once. */
 static void row_16(const softmax_args *a, int64_t at)
 {
@@ -82,9 +96,7 @@ static void row_16(const softmax_args *a, int64_t at)
         int64_t k = tpi_min64(TPI_CHUNK, a->n - j);
 
         CPU(load_f32)(x, a->t, a->in, at + j, 1, k);
-#pragma omp simd
-        for (int64_t i = 0; i < k; i++)
-            x[i] = a->log ? (x[i] - m) - shift : tpi_vexp(x[i] - m) * shift;
+        finish(a->log, x, m, shift, k);
         CPU(store_f32)(a->t, a->out, at + j, 1, k, x);
     }
 }

@@ -26,8 +26,8 @@ TPI_INLINE float formula(tpi_unary op, float x, float p, float q)
     case TPI_NEG: return -x;
     case TPI_ABS: return fabsf(x);
     case TPI_SIGN: return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x == 0.0f ? 0.0f : x;
-    case TPI_FLOOR: return floorf(x);
-    case TPI_ROUND: return rintf(x);
+    case TPI_FLOOR: return tpi_vfloor(x);
+    case TPI_ROUND: return tpi_vround(x);
     case TPI_EXP: return tpi_vexp(x);
     case TPI_EXPM1: return tpi_vexpm1(x);
     case TPI_LOG: return tpi_vlog(x);

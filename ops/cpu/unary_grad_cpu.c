@@ -56,16 +56,13 @@ TPI_INLINE float mish_slope(float x)
 }
 
 /* f'(x), by y = f(x) where the contract hands that over: v is x or y. */
-TPI_INLINE float slope(tpi_unary op, float v, float p, float q)
+TPI_INLINE float slope(tpi_unary op, float v, float p)
 {
     float s;
 
     switch (op) {
     case TPI_NEG: return -1.0f;
     case TPI_ABS: return v > 0.0f ? 1.0f : v < 0.0f ? -1.0f : 0.0f;
-    case TPI_SIGN:
-    case TPI_FLOOR:
-    case TPI_ROUND: return 0.0f;
     case TPI_EXP: return v;
     case TPI_EXPM1: return tpi_vexp(v);
     case TPI_LOG:
@@ -75,7 +72,6 @@ TPI_INLINE float slope(tpi_unary op, float v, float p, float q)
     case TPI_TANH: return (1.0f - v) * (1.0f + v);
     case TPI_SIGMOID: return v * (1.0f - v);
     case TPI_ERF: s = fabsf(v) > 15.0f ? 15.0f : fabsf(v); return 1.12837917f * tpi_exp_square(s, 1.0f);
-    case TPI_RELU: return v <= 0.0f ? 0.0f : 1.0f;
     case TPI_LEAKY_RELU: return v > 0.0f ? 1.0f : p;
     case TPI_ELU: s = p * tpi_vexp(v); return v > 0.0f ? 1.0f : s;
     case TPI_GELU: return gelu_slope(v);
@@ -83,12 +79,16 @@ TPI_INLINE float slope(tpi_unary op, float v, float p, float q)
     case TPI_SILU: return silu_slope(v);
     case TPI_SOFTPLUS: return tpi_vsigmoid(v);
     case TPI_MISH: return mish_slope(v);
-    case TPI_HARDSWISH: s = v / 3.0f + 0.5f; return v <= -3.0f ? 0.0f : v < 3.0f ? s : 1.0f;
+    case TPI_HARDSWISH: s = v / 3.0f + 0.5f; return v < 3.0f ? s : 1.0f;
     case TPI_RECIP: return -v * v;
     case TPI_SQUARE: return 2.0f * v;
     case TPI_SCALE: return p;
     case TPI_SHIFT: return 1.0f;
-    case TPI_CLAMP: return v >= p && v <= q ? 1.0f : 0.0f;
+    case TPI_SIGN:
+    case TPI_FLOOR:
+    case TPI_ROUND:
+    case TPI_RELU:
+    case TPI_CLAMP:
     case TPI_SIN:
     case TPI_COS:
     case TPI_POWS:
@@ -98,14 +98,23 @@ TPI_INLINE float slope(tpi_unary op, float v, float p, float q)
     return 0.0f;
 }
 
+/* dy f'(v); gates select what the slope would multiply, which keeps the loop free of branches */
+TPI_INLINE float gradient(tpi_unary op, float d, float v, float p, float q)
+{
+    if (op == TPI_RELU)
+        return v <= 0.0f ? 0.0f : d;
+    if (op == TPI_CLAMP)
+        return (int)(v >= p) & (int)(v <= q) ? d : 0.0f;
+    if (op == TPI_HARDSWISH)
+        return v <= -3.0f ? 0.0f : d * slope(op, v, p);
+    return is_gate(op) ? 0.0f : d * slope(op, v, p);
+}
+
 TPI_INLINE void loop(tpi_unary op, float p, float q, float *dx, const float *dy, const float *v, int64_t n)
 {
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        float s = slope(op, v[i], p, q), d = dy[i] * s;
-
-        dx[i] = is_gate(op) && s == 0.0f ? 0.0f : d;
-    }
+    for (int64_t i = 0; i < n; i++)
+        dx[i] = gradient(op, dy[i], v[i], p, q);
 }
 
 /* What has no vector code of its own: sin, cos, powers. */

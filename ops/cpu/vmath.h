@@ -24,6 +24,30 @@ TPI_INLINE float tpi_fma(float a, float b, float c)
 #endif
 }
 
+/* To the nearest integer, ties to even.  SSE2 has no instruction for it: there adding 2^23 rounds, as far as there are
+ * fractions. */
+TPI_INLINE float tpi_vround(float x)
+{
+#if defined(__x86_64__) && !defined(__SSE4_1__)
+    float a = fabsf(x), y = copysignf((a + 8388608.0f) - 8388608.0f, x);
+
+    return a < 8388608.0f ? y : x;
+#else
+    return rintf(x);
+#endif
+}
+
+TPI_INLINE float tpi_vfloor(float x)
+{
+#if defined(__x86_64__) && !defined(__SSE4_1__)
+    float y = tpi_vround(x), below = y - 1.0f;
+
+    return y > x ? below : y;
+#else
+    return floorf(x);
+#endif
+}
+
 /* 2^k, k in [-126, 127] */
 TPI_INLINE float tpi_exp2i(int32_t k)
 {

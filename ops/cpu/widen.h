@@ -53,6 +53,34 @@ TPI_FLAT tpi_vf tpi_widen_part(tp_dtype t, const void *p, int64_t i, int64_t n)
     return tpi_widen(t, part, 0);
 }
 
+/* v to TPI_VL elements of p from i on, rounded to nearest even; NaN stays NaN */
+TPI_FLAT void tpi_narrow(tp_dtype t, void *p, int64_t i, tpi_vf v)
+{
+    typedef uint32_t bits __attribute__((vector_size(TPI_VL * 4)));
+
+    if (t == TP_F32) {
+        tpi_vstore((float *)p + i, v);
+    } else if (t == TP_BF16) {
+        bits u = (bits)v, rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16, nan = (bits)(v != v);
+
+        *(tpi_vhu *)((uint16_t *)p + i) = __builtin_convertvector((rounded & ~nan) | (((u >> 16) | 0x40u) & nan), tpi_vhu);
+    } else {
+        float f[TPI_VL];
+
+        tpi_vstore(f, v);
+        CPU(store_f32)(TP_F16, p, i, 1, TPI_VL, f);
+    }
+}
+
+/* n elements side by side */
+static inline void tpi_widen_row(tp_dtype t, const void *p, int64_t at, int64_t n, float *out)
+{
+    if (t == TP_F32)
+        memcpy(out, (const float *)p + at, (size_t)n * sizeof(float));
+    else
+        CPU(load_f32)(out, t, p, at, 1, n);
+}
+
 TPI_FLAT float tpi_widen_one(tp_dtype t, const void *p, int64_t i)
 {
     return t == TP_F32 ? ((const float *)p)[i] : t == TP_BF16 ? tpi_from_bf16(((const uint16_t *)p)[i]) : tpi_from_f16(((const uint16_t *)p)[i]);

@@ -119,9 +119,11 @@ tp_code tpi_ref_rmsnorm_grad(const tpi_run *r, tp_dtype t, void *dx, void *dw, c
 tp_code tpi_ref_rope(const tpi_run *r, tp_dtype t, void *y, const int64_t *ys, const void *x, const int64_t *xs,
                      const int64_t dim[4], const int32_t *pos, int64_t base, const float *freq, double mult,
                      bool inverse);
+size_t  tpi_ref_attention_space(const tpi_run *r, const tpi_attn *a);
 tp_code tpi_ref_attention(const tpi_run *r, const tpi_attn *a);
 tp_code tpi_ref_attention_grad(const tpi_run *r, const tpi_attn *a);
 
+size_t  tpi_ref_blocks_space(const tpi_run *r, const tpi_blocks *b);
 tp_code tpi_ref_blocks(const tpi_run *r, const tpi_blocks *b, void *y, const void *x, const void *a, bool add);
 tp_code tpi_ref_blocks_da(const tpi_run *r, const tpi_blocks *b, void *da, const void *x, const void *dy, double beta);
 tp_code tpi_ref_blocks_dx(const tpi_run *r, const tpi_blocks *b, void *dx, const void *dy, const void *a, bool add);

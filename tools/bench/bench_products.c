@@ -141,6 +141,158 @@ static void bench_thin(void)
     }
 }
 
+/* ---- blocks ---------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    tpi_blocks b;
+    void      *y, *x, *a;
+    int        which; /* 0 y, 1 dx, 2 da */
+} blocks_args;
+
+static tp_code blocks_body(const tpi_run *r, const void *args)
+{
+    const blocks_args *p = args;
+
+    if (p->which == 0)
+        return k->blocks(r, &p->b, p->y, p->x, p->a, true);
+    return p->which == 1 ? k->blocks_dx(r, &p->b, p->x, p->y, p->a, true) : k->blocks_da(r, &p->b, p->a, p->x, p->y, 1);
+}
+
+static void bench_blocks(tp_dtype t, int64_t rows, int64_t in, int64_t out, int64_t blocks)
+{
+    static const char *const name[] = { "blocks y", "blocks dx", "blocks da" };
+    blocks_args              p = { .b = { rows, in, out, blocks, in / blocks, out / blocks, t, TP_F32 } };
+    tpi_run                  r = { .threads = threads };
+    double                   bytes = (double)(rows * (in + 2 * out)) * (double)tp_dtype_size(t);
+    char                     text[80];
+
+    p.y = array(t, rows * out);
+    p.x = array(t, rows * in);
+    p.a = array(TP_F32, in * out / blocks);
+    r = run_new(k->blocks_space(&r, &p.b));
+    for (p.which = 0; p.which < 3; p.which++) {
+        snprintf(text, sizeof text, "%s %s %lld x %lld -> %lld, %lld", name[p.which], tp_dtype_name(t), (long long)rows, (long long)in,
+                 (long long)out, (long long)blocks);
+        measure(text, blocks_body, &r, &p, 2.0 * (double)(rows * in * out / blocks), bytes);
+    }
+    free(p.y);
+    free(p.x);
+    free(p.a);
+    free(r.ws);
+}
+
+static void bench_all_blocks(void)
+{
+    static const int64_t s[][3] = { { 576, 576, 64 }, { 576, 192, 64 }, { 576, 1536, 64 }, { 1536, 576, 64 }, { 4096, 4096, 64 } };
+
+    for (size_t i = 0; i < sizeof s / sizeof s[0]; i++) {
+        bench_blocks(TP_F32, 1024, s[i][0], s[i][1], s[i][2]);
+        bench_blocks(TP_BF16, 1024, s[i][0], s[i][1], s[i][2]);
+    }
+    bench_blocks(TP_BF16, 1, 576, 1536, 64);
+}
+
+/* ---- attention ------------------------------------------------------------------------------------------------------- */
+
+static tp_code attention_body(const tpi_run *r, const void *args)
+{
+    return k->attention(r, args);
+}
+
+static tp_code attention_grad_body(const tpi_run *r, const void *args)
+{
+    return k->attention_grad(r, args);
+}
+
+static void strides(int64_t s3[3], int64_t seq, int64_t heads, int64_t dim)
+{
+    s3[2] = dim;
+    s3[1] = heads * dim;
+    s3[0] = seq * heads * dim;
+}
+
+static void bench_attention(tp_dtype t, int64_t batch, int64_t sq, int64_t sk, int64_t heads, int64_t kv_heads, int64_t dim)
+{
+    tpi_attn a = { .batch = batch, .heads = heads, .kv_heads = kv_heads, .sq = sq, .sk = sk, .dim = dim, .t = t, .causal = true, .scale = 0.125 };
+    int64_t  nq = batch * sq * heads * dim, nk = batch * sk * kv_heads * dim;
+    double   pairs = (double)(batch * heads) * (double)sq * ((double)sk - (double)(sq - 1) / 2), bytes = 2.0 * (double)nk * (double)tp_dtype_size(t);
+    tpi_run  r = { .threads = threads };
+    char     text[80];
+
+    strides(a.qs, sq, heads, dim);
+    strides(a.ks, sk, kv_heads, dim);
+    memcpy(a.os, a.qs, sizeof a.os);
+    memcpy(a.dos, a.qs, sizeof a.os);
+    memcpy(a.dqs, a.qs, sizeof a.os);
+    memcpy(a.vs, a.ks, sizeof a.os);
+    memcpy(a.dks, a.ks, sizeof a.os);
+    memcpy(a.dvs, a.ks, sizeof a.os);
+    a.q = array(t, nq);
+    a.k = array(t, nk);
+    a.v = array(t, nk);
+    a.o = array(t, nq);
+    a.lse = array(TP_F32, batch * heads * sq);
+    a.dout = array(t, nq);
+    a.dq = array(t, nq);
+    a.dk = array(t, nk);
+    a.dv = array(t, nk);
+    r = run_new(k->attention_space(&r, &a));
+    snprintf(text, sizeof text, "attention %s %lld x %lld,%lld %lld/%lld x %lld", tp_dtype_name(t), (long long)batch, (long long)sq,
+             (long long)sk, (long long)heads, (long long)kv_heads, (long long)dim);
+    measure(text, attention_body, &r, &a, 4 * pairs * (double)dim, bytes);
+    free(r.ws);
+    r = run_new(k->attention_grad_space(&r, &a));
+    if (sq > 1)
+        measure("          backward", attention_grad_body, &r, &a, 10 * pairs * (double)dim, bytes);
+    free(r.ws);
+}
+
+static void bench_attentions(void)
+{
+    static const tp_dtype ts[] = { TP_F32, TP_BF16 };
+
+    for (int i = 0; i < 2; i++) {
+        bench_attention(ts[i], 4, 256, 256, 9, 3, 64);
+        bench_attention(ts[i], 1, 2048, 2048, 9, 3, 64);
+        bench_attention(ts[i], 16, 64, 64, 9, 3, 64);
+        bench_attention(ts[i], 4, 256, 256, 6, 6, 48);
+        bench_attention(ts[i], 1, 1, 128, 9, 3, 64);
+        bench_attention(ts[i], 1, 1, 2048, 9, 3, 64);
+        bench_attention(ts[i], 16, 1, 512, 9, 3, 64);
+    }
+}
+
+/* ---- loss ------------------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    tp_dtype t;
+    float   *loss;
+    void    *x, *dx;
+    int32_t *target;
+} loss_args;
+
+static tp_code loss_body(const tpi_run *r, const void *args)
+{
+    const loss_args *p = args;
+
+    return k->cross_entropy(r, p->t, p->loss, p->dx, p->x, p->target, 256, 49152, 0, 1);
+}
+
+static void bench_loss(tp_dtype t)
+{
+    int64_t   n = 256 * 49152;
+    loss_args p = { t, array(TP_F32, 256), array(t, n), array(t, n), array(TP_I32, 256) };
+    tpi_run   r = { .threads = threads };
+
+    for (int i = 0; i < 256; i++)
+        p.target[i] = i * 100;
+    measure(t == TP_F32 ? "loss f32 256 x 49152" : "loss bf16 256 x 49152", loss_body, &r, &p, 0, (double)n * 2 * (double)tp_dtype_size(t));
+    free(p.loss);
+    free(p.x);
+    free(p.dx);
+    free(p.target);
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 3 ? argv[3] : "";
@@ -158,5 +310,13 @@ int main(int argc, char **argv)
         bench_gemms();
     if (*what == '\0' || strcmp(what, "thin") == 0)
         bench_thin();
+    if (*what == '\0' || strcmp(what, "blocks") == 0)
+        bench_all_blocks();
+    if (*what == '\0' || strcmp(what, "attention") == 0)
+        bench_attentions();
+    if (*what == '\0' || strcmp(what, "loss") == 0) {
+        bench_loss(TP_F32);
+        bench_loss(TP_BF16);
+    }
     return 0;
 }

@@ -32,7 +32,7 @@ static void kinds(void **state)
                   "\xef\xbb\xbf{\"prompt\": \"ab\", \"completion\": \"cd\", \"answer\": 1}\r\n"
                   "  \t\r\n"
                   "\n"
-                  "{\"instruction\": \"do\", \"output\": \"it\", \"answer\": 2, \"id\": null}\n"
+                  "{\"instruction\": \"do\", \"output\": \"it\", \"answer\": 2, \"id\": null, \"\\u001b\": 1}\n"
                   "{\"instruction\": \"do\", \"input\": \"x\", \"output\": \"it\"}\n"
                   "{\"instruction\": \"do\", \"input\": \"\", \"output\": \"it\"}\n"
                   "{\"text\": \"a b\"}\n"
@@ -56,6 +56,7 @@ static void kinds(void **state)
     assert_int_equal(c.dropped + c.cut, 0);
     assert_int_equal(w.notes, 1);
     assert_non_null(strstr(w.note, "keys that are not used: answer (2 lines), id (1 lines)"));
+    assert_null(strpbrk(w.note, "\x1b\n"));
     assert_false(tp_data_sample(w.ctx, d, 6, &(tp_data_item){ 0 }));
     tp_error_clear(w.ctx);
     tp_data_free(d);

@@ -271,12 +271,13 @@ static void failing_allocations(void **state)
 
     (void)state;
     write_data(text);
-    for (mode = 0; mode < 6; mode++)
+    for (mode = 0; mode < 8; mode++)
         for (long k = 0; k < 400; k++) {
             tp_data_opts o = { .template_name = "none",
                                .batch = 2,
                                .pack = mode / 2 == 1,
                                .group_by_length = mode / 2 == 2,
+                               .share_rows = mode / 2 == 3,
                                .prefetch = mode % 2 ? 2 : -1 };
             tp_scope     s = tp_scope_begin(ctx);
             tp_data     *d;

@@ -167,6 +167,44 @@ static void packed(void **state)
     end(&w);
 }
 
+/* The batches of the same samples in fewer rows. */
+static void shared(void **state)
+{
+    static char  text[40000];
+    world        w;
+    tp_data     *d, *e;
+    tp_data_opts o = { .template_name = "none", .batch = 8, .max_len = 64, .epochs = 1, .seed = 5 };
+
+    (void)state;
+    many(text, sizeof text, 299, 60);
+    begin(&w);
+    for (int group = 0; group < 2; group++) {
+        o.group_by_length = group != 0;
+        o.share_rows = false;
+        d = open_text(&w, text, &o);
+        o.share_rows = true;
+        e = open_text(&w, text, &o);
+        if (!group)
+            assert_true(tp_data_counts(e).places * 10 < tp_data_counts(d).places * 7);
+        assert_int_equal(tp_data_counts(e).batches, 38);
+        for (int i = 0; i < 39; i++) {
+            tp_scope    s = tp_scope_begin(w.ctx);
+            tp_lm_batch a = tp_data_next(w.ctx, d), b = tp_data_next(w.ctx, e);
+
+            assert_true((a.ids == NULL) == (i == 38) && (b.ids == NULL) == (i == 38));
+            assert_int_equal(a.tokens, b.tokens);
+            assert_int_equal(a.target_tokens, b.target_tokens);
+            assert_int_equal(a.samples, b.samples);
+            assert_true(tp_dim(b.ids, 0) <= tp_dim(a.ids, 0) && tp_dim(b.ids, 1) <= 64);
+            assert_int_equal(b.ids ? check_segments(&w, &b, 64) : 0, b.samples);
+            tp_scope_end(w.ctx, s);
+        }
+        tp_data_free(d);
+        tp_data_free(e);
+    }
+    end(&w);
+}
+
 static void grouped(void **state)
 {
     static char   text[400000];
@@ -223,11 +261,12 @@ static void order_and_place(void **state)
     (void)state;
     many(text, sizeof text, 100, 60);
     begin(&w);
-    for (int mode = 0; mode < 3; mode++) { /* plain, packed, grouped */
+    for (int mode = 0; mode < 5; mode++) { /* plain, packed, grouped, rows shared, both */
         tp_loader_place p;
 
         o.pack = mode == 1;
-        o.group_by_length = mode == 2;
+        o.group_by_length = mode == 2 || mode == 4;
+        o.share_rows = mode > 2;
         o.prefetch = 0;
         d = open_text(&w, text, &o);
         lines_of(&w, d, 120, a);
@@ -249,8 +288,8 @@ static void order_and_place(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_batch), cmocka_unit_test(full_rows),       cmocka_unit_test(packed),
-        cmocka_unit_test(grouped), cmocka_unit_test(order_and_place),
+        cmocka_unit_test(a_batch), cmocka_unit_test(full_rows), cmocka_unit_test(packed),
+        cmocka_unit_test(shared),  cmocka_unit_test(grouped),   cmocka_unit_test(order_and_place),
     };
 
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -89,7 +89,8 @@ static char *read_bytes(const char *path, size_t *n)
 static void expect_error(tp_ctx *ctx, tp_code code, const char *part)
 {
     if (tp_error_code(ctx) != code || !strstr(tp_error(ctx), part) || strchr(tp_error(ctx), '\n'))
-        fail_msg("expected code %d and \"%s\", got code %d: %s", (int)code, part, (int)tp_error_code(ctx), tp_error(ctx));
+        fail_msg("expected code %d and \"%s\", got code %d: %s", (int)code, part, (int)tp_error_code(ctx),
+                 tp_error(ctx));
     tp_error_clear(ctx);
 }
 
@@ -158,8 +159,8 @@ static uint32_t next_random(uint32_t *s)
 }
 
 /*
- * Cuts at every length (at most 600 of them), a flipped bit in every byte of the head (the first `head` bytes, at most 2000), and
- * sizes that lie: 1, 2, 4 and 8 bytes of ones and other large numbers at many places of the head.
+ * Cuts at every length (at most 600 of them), a flipped bit in every byte of the head (the first `head` bytes, at most
+ * 2000), and sizes that lie: 1, 2, 4 and 8 bytes of ones and other large numbers at many places of the head.
  */
 static void damage_all(damage *d, const char *good, size_t n, size_t head)
 {

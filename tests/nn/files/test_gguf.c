@@ -1,6 +1,6 @@
 /*
- * test_gguf.c - GGUF: all quantised types against the gguf package's own numbers, names, config.json, the vocabulary, every check of
- * the reader, damage.
+ * test_gguf.c - GGUF: all quantised types against the gguf package's own numbers, names, config.json, the vocabulary,
+ * every check of the reader, damage.
  */
 #include "files_test.h"
 
@@ -86,7 +86,7 @@ static void keys_become_config_json(void **state)
 static void the_vocabulary_is_arrays(void **state)
 {
     tp_ctx               *ctx = tp_ctx_new(TP_REF, 0);
-    tp_file              *f = tp_file_open(ctx, golden("types.gguf")), *g = tp_file_open(ctx, golden("types.safetensors"));
+    tp_file *f = tp_file_open(ctx, golden("types.gguf")), *g = tp_file_open(ctx, golden("types.safetensors"));
     const tpi_gguf_vocab *v = tpi_gguf_vocab_of(ctx, f);
 
     (void)state;
@@ -282,8 +282,8 @@ static void pairs_that_are_wrong(void **state)
 }
 
 /* A file of one tensor, with the alignment given as a key when it is not 32. */
-static const char *with_tensor(maker *m, uint32_t alignment, const char *name, uint64_t cols, uint64_t rows, uint32_t type,
-                               uint64_t offset, size_t data)
+static const char *with_tensor(maker *m, uint32_t alignment, const char *name, uint64_t cols, uint64_t rows,
+                               uint32_t type, uint64_t offset, size_t data)
 {
     size_t i;
 
@@ -308,7 +308,8 @@ static void tensors_that_are_wrong(void **state)
     assert_true(sizeof m > 0);
     expect_refused(ctx, with_tensor(&m, 32, "a", 0, 1, 0, 0, 8), TP_EFORMAT, "dimension 0 is 0");
     expect_refused(ctx, with_tensor(&m, 32, "a", UINT64_MAX, 1, 0, 0, 8), TP_EFORMAT, "dimension 0 is");
-    expect_refused(ctx, with_tensor(&m, 32, "a", (uint64_t)1 << 40, (uint64_t)1 << 40, 0, 0, 8), TP_EFORMAT, "too large");
+    expect_refused(ctx, with_tensor(&m, 32, "a", (uint64_t)1 << 40, (uint64_t)1 << 40, 0, 0, 8), TP_EFORMAT,
+                   "too large");
     expect_refused(ctx, with_tensor(&m, 32, "a", 2, (uint64_t)1 << 32, 0, 0, 8), TP_EFORMAT, "beyond the end");
     expect_refused(ctx, with_tensor(&m, 32, "a", 2, 1, 10, 0, 8), TP_EFORMAT, "(Q2_K)");
     expect_refused(ctx, with_tensor(&m, 32, "a", 2, 1, 28, 0, 8), TP_EFORMAT, "(F64)");
@@ -361,7 +362,8 @@ static void permuted_rows_need_heads(void **state)
     tp_ctx_free(ctx);
 }
 
-/* qwen2 keeps its rows, other architectures keep their names; version 2 is read like 3; alignment 64 moves the values. */
+/* qwen2 keeps its rows, other architectures keep their names; version 2 is read like 3; alignment 64 moves the values.
+ */
 static void other_architectures(void **state)
 {
     tp_ctx  *ctx = tp_ctx_new(TP_REF, 0);
@@ -381,7 +383,8 @@ static void other_architectures(void **state)
     put(&m, v, sizeof v);
     f = tp_file_open(ctx, save(&m));
     assert_string_equal(tp_error(ctx), "");
-    assert_memory_equal(tp_values(ctx, tp_file_read(ctx, f, "model.layers.7.self_attn.q_proj.weight", TP_F32)), v, sizeof v);
+    assert_memory_equal(tp_values(ctx, tp_file_read(ctx, f, "model.layers.7.self_attn.q_proj.weight", TP_F32)), v,
+                        sizeof v);
     has(tp_file_text(f, "config.json", NULL), "Qwen2ForCausalLM");
     tp_file_close(f);
     f = tp_file_open(ctx, with_tensor(&m, 32, "blk.0.attn_q.weight", 2, 1, 0, 0, 8));

@@ -43,7 +43,9 @@ static const bad_case bad_headers[] = {
     { "{\"\\u0000\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "bad escape" },
     { "{\"\\x\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "bad escape" },
     /* 3: duplicates */
-    { "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}", 2, "twice" },
+    { "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_"
+      "offsets\":[1,2]}}",
+      2, "twice" },
     { "{\"a\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "twice" },
     { "{\"__metadata__\":{},\"__metadata__\":{}}", 0, "twice" },
     { "{\"__metadata__\":{\"a\":\"b\",\"a\":\"c\"}}", 0, "twice" },
@@ -75,9 +77,14 @@ static const bad_case bad_headers[] = {
     { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 4, "beyond the end" },
     { "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8, "begins at 4" },
     { "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 5, "end at 4, the values at 5" },
-    { "{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]}}", 4, "begins at 0" },
-    { "{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[5,6]}}", 6, "begins at 5" },
-    { "{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[9223372036854775803,9223372036854775807]}}", 4, "beyond the end" },
+    { "{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_"
+      "offsets\":[0,4]}}",
+      4, "begins at 0" },
+    { "{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_"
+      "offsets\":[5,6]}}",
+      6, "begins at 5" },
+    { "{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[9223372036854775803,9223372036854775807]}}", 4,
+      "beyond the end" },
     /* 9: names */
     { "{\"\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "name of tensor 0" },
     { "{\"a\\nb\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "name of tensor 0" },
@@ -237,8 +244,9 @@ static void put_shard(tp_ctx *ctx, const char *file, const char *tensor, double 
     assert_true(tp_writer_close(ctx, w));
 }
 
-static const char good_index[] = "{\"metadata\":{\"total_size\":16,\"x\":[1,{\"y\":[null,true,-1.5e3]}]},\"weight_map\":{"
-                                 "\"a\":\"s-1.safetensors\",\"b\":\"s-2.safetensors\"}}\n";
+static const char good_index[] =
+    "{\"metadata\":{\"total_size\":16,\"x\":[1,{\"y\":[null,true,-1.5e3]}]},\"weight_map\":{"
+    "\"a\":\"s-1.safetensors\",\"b\":\"s-2.safetensors\"}}\n";
 
 static void make_folder(tp_ctx *ctx)
 {
@@ -247,7 +255,8 @@ static void make_folder(tp_ctx *ctx)
     put_shard(ctx, "hf/s-2.safetensors", "b", 2);
     put_text("hf/model.safetensors.index.json", good_index);
     put_text("hf/config.json", "{\"model_type\":\"llama\"}");
-    put_text("hf/tokenizer_config.json", "{\"chat_template\":[{\"name\":\"tool\",\"template\":\"T\"},{\"name\":\"default\",\"template\":\"D\"}]}");
+    put_text("hf/tokenizer_config.json",
+             "{\"chat_template\":[{\"name\":\"tool\",\"template\":\"T\"},{\"name\":\"default\",\"template\":\"D\"}]}");
 }
 
 static void shards_make_one_file(void **state)
@@ -304,7 +313,8 @@ static void each_index_check_has_its_file(void **state)
         { "{\"weight_map\":{\"a\":\"s-1.safetensors\"}}", NULL },
         { "{\"weight_map\":{\"a\":\"s-1.safetensors\",\"c\":\"s-2.safetensors\"}}", "not in s-2" },
         { "{\"weight_map\":{\"a\":\"s-2.safetensors\",\"b\":\"s-1.safetensors\"}}", "is not in" },
-        { "{\"weight_map\":{\"a\":\"s-1.safetensors\",\"b\":\"s-2.safetensors\",\"c\":\"s-2.safetensors\"}}", "\"c\" is not in" },
+        { "{\"weight_map\":{\"a\":\"s-1.safetensors\",\"b\":\"s-2.safetensors\",\"c\":\"s-2.safetensors\"}}",
+          "\"c\" is not in" },
         { "{\"weight_map\":{\"a\":\"s-1.safetensors\",\"a\":\"s-1.safetensors\"}}", "twice" },
         { "{\"weight_map\":{},\"weight_map\":{}}", "twice" },
         { "{\"weight_map\":{\"a\":1}}", "expected a string" },

@@ -68,7 +68,7 @@ static inline void *copy_of(tp_dtype t, const void *x, int64_t n)
 /* What one rounding to t may differ by from another rounding of nearly the same number. */
 static inline double step_of(tp_dtype t)
 {
-    return t == TP_F64 ? 1e-15 : t == TP_F32 ? 2.4e-7 : t == TP_BF16 ? 0.0079 : 0.00098;
+    return t == TP_F64 ? 1e-14 : t == TP_F32 ? 2.4e-7 : t == TP_BF16 ? 0.0079 : 0.00098;
 }
 
 /* got is want, up to a rounding and tol; NaN and infinities in the same places. */

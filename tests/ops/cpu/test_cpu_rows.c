@@ -139,10 +139,37 @@ static void norms(const tpi_kernels *k, const tpi_run *r)
     }
 }
 
+/* The sums over rows that make dw and db, too */
+static void norms_keep_their_bits(const tpi_kernels *k, const tpi_run *r)
+{
+    const int64_t rows = 301, n = 215;
+
+    for (int t = 0; t < COUNT(float_types); t++) {
+        tp_dtype type = float_types[t], wide = tpi_ref_wide(type);
+
+        fill(2, type, rows * n, 3);
+        fill(3, type, rows * n, 1);
+        fill(4, wide, rows, 1);
+        fill(5, wide, n, 1);
+        for (int got = 0; got < 2; got++) {
+            const tpi_run *run = got ? r : &one_thread;
+
+            memset(pool[6 + got], 0, sizeof pool[0]);
+            memset(pool[8 + got], 0, sizeof pool[0]);
+            k->layernorm_grad(run, type, pool[got], pool[6 + got], pool[8 + got], pool[3], pool[2], wide, pool[5], pool[4],
+                              pool[4], rows, n);
+        }
+        assert_memory_equal(pool[0], pool[1], (size_t)(rows * n) * tp_dtype_size(type));
+        assert_memory_equal(pool[6], pool[7], (size_t)n * tp_dtype_size(wide));
+        assert_memory_equal(pool[8], pool[9], (size_t)n * tp_dtype_size(wide));
+    }
+}
+
 static void test_norms(void **state)
 {
     (void)state;
     each_backend(norms);
+    each_backend(norms_keep_their_bits);
 }
 
 /* ---- rope and SiLU -------------------------------------------------------------------------------------------------------- */

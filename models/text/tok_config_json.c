@@ -1,0 +1,31 @@
+/* tok_config_json.c - a small tokenizer_config.json from what a tokenizer knows. */
+#include "core/json.h"
+#include "models/text/gguf_tokenizer.h"
+
+static void name_token(tp_ctx *ctx, tpi_json *j, const char *key, const tp_tokenizer *tok, int32_t id)
+{
+    const char *text = id >= 0 ? tp_tokenizer_token(tok, id) : NULL;
+
+    if (text != NULL)
+        tpi_json_set_text(ctx, j, key, text);
+}
+
+char *tpi_tokenizer_config_json(tp_ctx *ctx, const tp_tokenizer *tok, size_t *n)
+{
+    tpi_json *j;
+    char     *text;
+
+    if (!tp_ok(ctx) || tok == NULL)
+        return NULL;
+    j = tpi_json_new_object(ctx);
+    name_token(ctx, j, "bos_token", tok, tp_tokenizer_bos(tok));
+    name_token(ctx, j, "eos_token", tok, tp_tokenizer_eos(tok));
+    name_token(ctx, j, "pad_token", tok, tp_tokenizer_pad(tok));
+    name_token(ctx, j, "unk_token", tok, tp_tokenizer_unk(tok));
+    tpi_json_set_bool(ctx, j, "add_bos_token", tp_tokenizer_adds_bos(tok));
+    if (tp_tokenizer_template(tok) != NULL)
+        tpi_json_set_text(ctx, j, "chat_template", tp_tokenizer_template(tok));
+    text = tp_ok(ctx) ? tpi_json_dump(ctx, j, 2, n) : NULL;
+    tpi_json_free(j);
+    return text;
+}
