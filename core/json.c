@@ -9,28 +9,28 @@
 #include <stdarg.h>
 #include <string.h>
 
-/* jansson's allocator is the process's: one of the named exceptions to "no global state". */
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+/* jansson's allocator is the process's: one of the named exceptions to "no global state".  It notes for its thread when
+ * memory was refused, since jansson then tells any other error. */
+static pthread_once_t     json_once = PTHREAD_ONCE_INIT;
+static _Thread_local bool json_refused;
 
-/* jansson's parser tells a refused allocation as an error of syntax: this remembers that it was one. */
-static _Thread_local bool refused;
-
-static void *take(size_t size)
+static void *allocate(size_t size)
 {
     void *p = tpi_raw_malloc(size);
 
-    refused = refused || p == NULL;
+    json_refused = json_refused || p == NULL;
     return p;
 }
 
 static void set_allocator(void)
 {
-    json_set_alloc_funcs(take, tpi_raw_free);
+    json_set_alloc_funcs(allocate, tpi_raw_free);
 }
 
 static void start(void)
 {
-    (void)pthread_once(&once, set_allocator);
+    (void)pthread_once(&json_once, set_allocator);
+    json_refused = false;
 }
 
 static json_t *in(const tpi_json *j)
@@ -76,22 +76,22 @@ static bool too_deep(const char *text, size_t n, tpi_json_error *err)
     return false;
 }
 
-/* Where the number that begins at s[i] ends; *large tells whether it is an integer of more digits than 63 bits surely
- * hold. */
+/* Where the number that begins at s[i] ends; *large tells whether it is an integer that 63 bits do not hold. */
 static size_t end_of_number(const char *s, size_t n, size_t i, bool *large)
 {
-    size_t digits = 0, from = i;
+    const char *limit = s[i] == '-' ? "9223372036854775808" : "9223372036854775807", *first = s + i + (s[i] == '-');
+    size_t      digits = 0, from = i;
 
     for (; i < n && strchr("+-.eE0123456789", s[i]) != NULL && s[i] != '\0'; i++)
         digits += s[i] >= '0' && s[i] <= '9';
-    *large = digits > 18 && digits + (s[from] == '-') == i - from;
+    *large = digits + (s[from] == '-') == i - from && (digits > 19 || (digits == 19 && memcmp(first, limit, 19) > 0));
     return i;
 }
 
 /* The text with "e0" behind each large integer, which makes a real number of it; NULL when memory is out. */
 static char *large_to_real(const char *text, size_t n, size_t *out_n)
 {
-    char  *out = take(n + n / 8 + 3); /* 19 characters or more grow by 2 */
+    char  *out = allocate(n + n / 8 + 3); /* those grow by 2 */
     size_t k = 0, i = 0;
     bool   quoted = false, large;
 
@@ -141,13 +141,13 @@ tpi_json *tpi_json_parse_raw(const char *text, size_t n, tpi_json_error *err)
     memset(&e, 0, sizeof e);
     if (too_deep(text, n, err))
         return NULL;
-    refused = false;
     j = load(text, n, &e);
-    if (j != NULL)
+    if (j != NULL && !json_refused)
         return out(j);
+    json_decref(j);
     *err = (tpi_json_error){ TP_EFORMAT, e.line < 1 ? 1 : e.line, e.column < 1 ? 1 : e.column, "" };
     (void)snprintf(err->text, sizeof err->text, "%s", e.text);
-    if (refused || e.text[0] == '\0' || json_error_code(&e) == json_error_out_of_memory) {
+    if (json_refused || json_error_code(&e) == json_error_out_of_memory) {
         err->code = TP_ENOMEM;
         (void)snprintf(err->text, sizeof err->text, "out of memory");
     }
@@ -189,21 +189,14 @@ tpi_json_kind tpi_json_is(const tpi_json *j)
     if (j == NULL)
         return TPI_JSON_NULL;
     switch (json_typeof(in(j))) {
-    case JSON_OBJECT:
-        return TPI_JSON_OBJECT;
-    case JSON_ARRAY:
-        return TPI_JSON_ARRAY;
-    case JSON_STRING:
-        return TPI_JSON_TEXT;
-    case JSON_INTEGER:
-        return TPI_JSON_INT;
-    case JSON_REAL:
-        return TPI_JSON_REAL;
+    case JSON_OBJECT: return TPI_JSON_OBJECT;
+    case JSON_ARRAY: return TPI_JSON_ARRAY;
+    case JSON_STRING: return TPI_JSON_TEXT;
+    case JSON_INTEGER: return TPI_JSON_INT;
+    case JSON_REAL: return TPI_JSON_REAL;
     case JSON_TRUE:
-    case JSON_FALSE:
-        return TPI_JSON_BOOL;
-    case JSON_NULL:
-        break;
+    case JSON_FALSE: return TPI_JSON_BOOL;
+    case JSON_NULL: break;
     }
     return TPI_JSON_NULL;
 }
@@ -301,17 +294,14 @@ tpi_json *tpi_json_new_array(tp_ctx *ctx)
 
 tpi_json *tpi_json_new_text(tp_ctx *ctx, const char *s, size_t n)
 {
-    json_t *j, *probe;
+    json_t *j;
 
     start();
+    json_refused = false;
     j = s ? json_stringn(s, n) : NULL;
-    if (j != NULL)
-        return out(j);
-    probe = json_stringn_nocheck("", 0); /* jansson does not say which of the two it was */
-    if (probe == NULL)
-        return made(ctx, NULL);
-    json_decref(probe);
-    return tp_fail(ctx, TP_EARG, "json: a text is not UTF-8");
+    if (j == NULL && !json_refused)
+        return tp_fail(ctx, TP_EARG, "json: a text is not UTF-8");
+    return made(ctx, j);
 }
 
 tpi_json *tpi_json_new_int(tp_ctx *ctx, int64_t v)
@@ -351,10 +341,13 @@ bool tpi_json_set_n(tp_ctx *ctx, tpi_json *object, const char *key, size_t n, tp
         tpi_json_free(value);
         return false;
     }
+    start();
     if (json_object_setn_new(in(object), key, n, in(value)) == 0)
         return true;
-    (void)tp_fail(ctx, TP_ENOMEM, "json: member '%.*s' cannot be set: out of memory, or its name is not UTF-8",
-                  (int)(n < 60 ? n : 60), key);
+    if (json_refused)
+        (void)made(ctx, NULL);
+    else
+        (void)tp_fail(ctx, TP_EARG, "json: the name of a member is not UTF-8");
     return false;
 }
 

@@ -8,7 +8,7 @@
  * the path, when it cannot be read, is no regular file, or has more than max bytes. */
 char *tpi_read_file(tp_ctx *ctx, const char *path, size_t max, size_t *n);
 /* Whether there is something at path that is a regular file. */
-bool  tpi_is_file(const char *path);
-bool  tpi_is_folder(const char *path);
+bool tpi_is_file(const char *path);
+bool tpi_is_folder(const char *path);
 
 #endif

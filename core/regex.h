@@ -15,8 +15,8 @@ typedef struct tpi_regex   tpi_regex;
 typedef struct tpi_matcher tpi_matcher;
 
 /* what names the pattern in errors.  Fails with TP_EFORMAT, the reason and the offset in the pattern. */
-tpi_regex   *tpi_regex_new(tp_ctx *ctx, const char *what, const char *pattern, size_t n);
-void         tpi_regex_free(tpi_regex *re);
+tpi_regex *tpi_regex_new(tp_ctx *ctx, const char *what, const char *pattern, size_t n);
+void       tpi_regex_free(tpi_regex *re);
 
 /* ctx may be NULL. */
 tpi_matcher *tpi_matcher_new(tp_ctx *ctx);
@@ -31,6 +31,6 @@ tp_code tpi_regex_find(const tpi_regex *re, tpi_matcher *m, const char *text, si
                        size_t *begin, size_t *end) TPI_MUST_USE;
 
 /* Whether the whole of text matches; fails on ctx with `what` when the search is stopped. */
-bool         tpi_regex_whole(tp_ctx *ctx, const char *what, const tpi_regex *re, const char *text, size_t n);
+bool tpi_regex_whole(tp_ctx *ctx, const char *what, const tpi_regex *re, const char *text, size_t n);
 
 #endif
