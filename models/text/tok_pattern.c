@@ -10,21 +10,22 @@ const char *const tpi_gpt2_pattern =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 const char *const tpi_word_pattern = "[\\w\\x{200c}\\x{200d}]+|[^\\w\\x{200c}\\x{200d}\\s]+";
 
-/* PCRE2 counts U+180E as white space, and no combining marks as parts of words; the last four are letters in circles
- * and squares. */
+/* PCRE2 counts U+180E as white space, and no combining marks as parts of words.  The last of WORD are letters in
+ * circles and squares; Oniguruma also counts the raised digits and fractions of Latin-1, Rust (which Whitespace asks)
+ * does not. */
 #define SPACE "\\t-\\r\\x{85}\\p{Z}"
-#define WORD                                                                                                        \
-    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{" \
-    "1f189}"
+#define WORD "_\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+#define WORD_LATIN1 "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
 #define HEX "0-9a-fA-F"
 
 typedef struct reader {
     tp_ctx     *ctx;
     const char *what, *s;
     size_t      n, i;
-    bool class;    /* inside [...] */
-    bool    begun; /* right behind [ or [^, where ] is a character */
-    tp_text out;
+    bool        in_set; /* inside [...] */
+    bool        begun;  /* right behind [ or [^, where ] is a character */
+    bool        rust;   /* the pattern is one for Rust's engine */
+    tp_text     out;
 } reader;
 
 static bool put(reader *r, const char *s, size_t n)
@@ -47,12 +48,64 @@ static bool refuse(reader *r, const char *why)
     return false;
 }
 
-/* A set as an atom, or as a part of the class that is open. */
-static bool put_set(reader *r, const char *set, bool negated)
+/* \p{NAME}, and what newer versions of Unicode than PCRE2's added to it. */
+static bool put_property(reader *r, const char *name, size_t n)
 {
-    if (r->class)
-        return put_text(r, set);
-    return put_text(r, negated ? "[^" : "[") && put_text(r, set) && put_text(r, "]");
+    char range[32];
+
+    if (!put_text(r, "\\p{") || !put(r, name, n) || !put_text(r, "}"))
+        return false;
+    for (int i = 0; i < TPI_UNICODE_NEW && n <= 2; i++) {
+        const tpi_new_chars *c = &tpi_unicode_new[i];
+
+        if (memcmp(c->category, name, n) != 0)
+            continue;
+        (void)snprintf(range, sizeof range, "\\x{%x}-\\x{%x}", (unsigned)c->first, (unsigned)c->last);
+        if (!put_text(r, range))
+            return false;
+    }
+    return true;
+}
+
+static bool put_word(reader *r)
+{
+    static const char *const part[] = { "L", "M", "Nd", "Nl", "Pc" };
+    bool                     ok = put_text(r, WORD) && (r->rust || put_text(r, WORD_LATIN1));
+
+    for (int i = 0; i < 5 && ok; i++)
+        ok = put_property(r, part[i], strlen(part[i]));
+    return ok;
+}
+
+/* A set of characters as an atom, or as a part of the class that is open: c is its letter, name that of a property. */
+static bool put_set(reader *r, char c, const char *name, size_t n)
+{
+    bool negated = c >= 'A' && c <= 'Z', ok;
+
+    if (!r->in_set && !put_text(r, negated ? "[^" : "["))
+        return false;
+    switch (c | ' ') {
+    case 's': ok = put_text(r, SPACE); break;
+    case 'w': ok = put_word(r); break;
+    case 'd': ok = put_property(r, "Nd", 2); break;
+    case 'h': ok = put_text(r, HEX); break;
+    default: ok = put_property(r, name, n); break;
+    }
+    return ok && (r->in_set || put_text(r, "]"));
+}
+
+/* \p{Lu}, \pL: properties that are general categories.  Others, and the negated ones in a class, are left to PCRE2.
+ */
+static bool property(reader *r, char c)
+{
+    const char *s = r->s + r->i, *end = r->i < r->n && s[0] == '{' ? memchr(s, '}', r->n - r->i) : NULL;
+    const char *name = end ? s + 1 : s;
+    size_t      n = end ? (size_t)(end - name) : r->i < r->n;
+
+    r->i += end ? n + 2 : n;
+    if (n >= 1 && n <= 2 && name[0] != '^' && (c == 'p' || !r->in_set))
+        return put_set(r, c, name, n);
+    return put_text(r, c == 'p' ? "\\p" : "\\P") && put(r, s, (size_t)(r->s + r->i - s));
 }
 
 static bool escape(reader *r)
@@ -60,26 +113,22 @@ static bool escape(reader *r)
     char c = r->i + 1 < r->n ? r->s[r->i + 1] : '\0';
 
     r->i += 2;
-    if (c == 's' || (c == 'S' && !r->class))
-        return put_set(r, SPACE, c == 'S');
-    if (c == 'w' || (c == 'W' && !r->class))
-        return put_set(r, WORD, c == 'W');
-    if (c == 'h' || (c == 'H' && !r->class))
-        return put_set(r, HEX, c == 'H');
+    if (c != '\0' && (strchr("swdh", c) != NULL || (!r->in_set && strchr("SWDH", c) != NULL)))
+        return put_set(r, c, NULL, 0);
+    if (c == 'p' || c == 'P')
+        return property(r, c);
     if (c == 'u' && r->i + 4 <= r->n) {
         r->i += 4;
         return put_text(r, "\\x{") && put(r, r->s + r->i - 4, 4) && put_text(r, "}");
     }
-    if (c != '\0' && strchr("pPxokg", c) != NULL && r->i < r->n && r->s[r->i] == '{') {
+    if (c != '\0' && strchr("xokg", c) != NULL && r->i < r->n && r->s[r->i] == '{') {
         const char *end = memchr(r->s + r->i, '}', r->n - r->i);
         size_t      n = end ? (size_t)(end - (r->s + r->i)) + 1 : 0;
 
         r->i += n;
         return put(r, r->s + r->i - n - 2, n + 2);
     }
-    if (c == '\0')
-        return put(r, r->s + r->i - 2, r->i <= r->n ? 2 : 1);
-    return put(r, r->s + r->i - 2, 2);
+    return put(r, r->s + r->i - 2, r->i <= r->n ? 2 : 1);
 }
 
 static bool in_class(reader *r)
@@ -101,7 +150,7 @@ static bool in_class(reader *r)
         return end ? put(r, s, n) : refuse(r, "a class inside a class");
     }
     if (s[0] == ']' && !begun)
-        r->class = false;
+        r->in_set = false;
     r->i++;
     return put(r, s, 1);
 }
@@ -151,7 +200,7 @@ static bool outside(reader *r)
     if (s[0] == '^' || s[0] == '$') /* ends of lines */
         return put_text(r, "(?m:") && put(r, s, 1) && put_text(r, ")");
     if (s[0] == '[') {
-        r->class = r->begun = true;
+        r->in_set = r->begun = true;
         if (r->i < r->n && r->s[r->i] == '^') {
             r->i++;
             return put_text(r, "[^");
@@ -162,14 +211,14 @@ static bool outside(reader *r)
 
 tpi_regex *tpi_tok_pattern(tp_ctx *ctx, const char *what, const char *pattern, size_t n)
 {
-    reader     r = { .ctx = ctx, .what = what, .s = pattern, .n = n };
+    reader     r = { .ctx = ctx, .what = what, .s = pattern, .n = n, .rust = pattern == tpi_word_pattern };
     tpi_regex *re = NULL;
     bool       ok = n <= TPI_REGEX_MAX;
 
     if (!ok)
         return tp_fail(ctx, TP_EFORMAT, "%s: the pattern has %zu bytes, at most %d are taken", what, n, TPI_REGEX_MAX);
     while (ok && r.i < n)
-        ok = r.class ? in_class(&r) : outside(&r);
+        ok = r.in_set ? in_class(&r) : outside(&r);
     if (ok)
         re = tpi_regex_new(ctx, what, r.out.p ? r.out.p : "", r.out.n);
     tp_text_free(&r.out);

@@ -191,48 +191,53 @@ bool tpi_is_space(uint32_t c)
            c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
-static utf8proc_category_t category(uint32_t c)
+/* The two letters of c's general category: "Lu", "Nd", "Cn" for none. */
+static const char *category(uint32_t c)
 {
-    return utf8proc_category((utf8proc_int32_t)c);
+    int lo = 0, hi = TPI_UNICODE_NEW;
+
+    if (c < tpi_unicode_new[0].first)
+        return utf8proc_category_string((utf8proc_int32_t)c);
+    while (lo < hi) {
+        int mid = (lo + hi) / 2;
+
+        if (c > tpi_unicode_new[mid].last)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo < TPI_UNICODE_NEW && c >= tpi_unicode_new[lo].first)
+        return tpi_unicode_new[lo].category;
+    return utf8proc_category_string((utf8proc_int32_t)c);
 }
 
+/* The numeric characters of Unicode 17.0, which Rust's own tables know already. */
 bool tpi_is_digit(uint32_t c)
 {
-    utf8proc_category_t k;
-
     if (c < 0x80)
         return c >= '0' && c <= '9';
-    k = category(c);
-    return k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
+    return category(c)[0] == 'N' || (c >= 0x11de0 && c <= 0x11de9) || (c >= 0x16ff4 && c <= 0x16ff6);
 }
 
 bool tpi_is_punct(uint32_t c)
 {
-    utf8proc_category_t k;
-
     if (c < 0x80)
         return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') || (c >= '{' && c <= '~');
-    k = category(c);
-    return k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO;
+    return category(c)[0] == 'P';
 }
 
 bool tpi_is_mark(uint32_t c)
 {
-    utf8proc_category_t k;
-
-    if (c < 0x300)
-        return false;
-    k = category(c);
-    return k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_MC || k == UTF8PROC_CATEGORY_ME;
+    return c >= 0x300 && category(c)[0] == 'M';
 }
 
 bool tpi_is_word(uint32_t c)
 {
-    utf8proc_category_t k = category(c);
+    const char *k = category(c);
 
-    if (k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_NL) /* L*, M*, Nd, Nl in utf8proc's order */
+    if (k[0] == 'L' || k[0] == 'M' || strcmp(k, "Nd") == 0 || strcmp(k, "Nl") == 0 || strcmp(k, "Pc") == 0)
         return true;
-    if (k == UTF8PROC_CATEGORY_PC || c == 0x200c || c == 0x200d)
+    if (c == 0x200c || c == 0x200d) /* they join letters */
         return true;
     return (c >= 0x24b6 && c <= 0x24e9) || (c >= 0x1f130 && c <= 0x1f149) || (c >= 0x1f150 && c <= 0x1f169) ||
            (c >= 0x1f170 && c <= 0x1f189); /* alphabetic symbols */

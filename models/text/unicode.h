@@ -19,6 +19,16 @@ size_t tpi_utf8_before(const char *s, size_t at);
 /* Writes c, 1 to 4 bytes. */
 size_t tpi_utf8_put(char *dst, uint32_t c);
 
+/* Characters whose general category is another one than in Unicode 14.0 (unicode_new.c), ascending. */
+enum { TPI_UNICODE_NEW = 127 };
+
+typedef struct tpi_new_chars {
+    uint32_t first, last;
+    char     category[3];
+} tpi_new_chars;
+
+extern const tpi_new_chars tpi_unicode_new[TPI_UNICODE_NEW];
+
 typedef bool (*tpi_char_class)(uint32_t c);
 
 bool tpi_is_space(uint32_t c); /* White_Space */
