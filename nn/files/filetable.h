@@ -10,8 +10,8 @@
 #include "nn/files/files.h"
 #include "nn/files/stored.h"
 
-/* Limits of what is read, whatever the file says.  A table of tensors may be long where the file is large: beyond the first hundred
- * thousand, each must be worth 256 bytes of it, so that memory stays within twice the file and 64 MiB. */
+/* Limits of what is read, whatever the file says.  A table of tensors may be long where the file is large: beyond the
+ * first hundred thousand, each must be worth 256 bytes of it, so that memory stays within twice the file and 64 MiB. */
 enum {
     TPI_MAX_TENSORS = 1000000,
     TPI_FREE_TENSORS = 100000,
