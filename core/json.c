@@ -9,28 +9,28 @@
 #include <stdarg.h>
 #include <string.h>
 
-/* jansson's allocator is the process's: one of the named exceptions to "no global state". */
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+/* jansson's allocator is the process's: one of the named exceptions to "no global state".  It notes for its thread when
+ * memory was refused, since jansson then tells any other error. */
+static pthread_once_t     json_once = PTHREAD_ONCE_INIT;
+static _Thread_local bool json_refused;
 
-/* jansson's parser tells a refused allocation as an error of syntax, or drops a character: this remembers that it was one. */
-static _Thread_local bool refused;
-
-static void *take(size_t size)
+static void *allocate(size_t size)
 {
     void *p = tpi_raw_malloc(size);
 
-    refused = refused || p == NULL;
+    json_refused = json_refused || p == NULL;
     return p;
 }
 
 static void set_allocator(void)
 {
-    json_set_alloc_funcs(take, tpi_raw_free);
+    json_set_alloc_funcs(allocate, tpi_raw_free);
 }
 
 static void start(void)
 {
-    (void)pthread_once(&once, set_allocator);
+    (void)pthread_once(&json_once, set_allocator);
+    json_refused = false;
 }
 
 static json_t *in(const tpi_json *j)
@@ -64,7 +64,8 @@ static bool too_deep(const char *text, size_t n, tpi_json_error *err)
             quoted = !quoted;
         } else if (!quoted && (c == '[' || c == '{')) {
             if (++depth > TPI_JSON_DEPTH) {
-                *err = (tpi_json_error){ TP_EFORMAT, line, (int)(i - begin < INT_MAX ? i - begin : INT_MAX - 1) + 1, "" };
+                *err = (tpi_json_error){ TP_EFORMAT, line, (int)(i - begin < INT_MAX ? i - begin : INT_MAX - 1) + 1,
+                                         "" };
                 (void)snprintf(err->text, sizeof err->text, "nested deeper than %d", TPI_JSON_DEPTH);
                 return true;
             }
@@ -75,21 +76,22 @@ static bool too_deep(const char *text, size_t n, tpi_json_error *err)
     return false;
 }
 
-/* Where the number that begins at s[i] ends; *large tells whether it is an integer of more digits than 63 bits surely hold. */
+/* Where the number that begins at s[i] ends; *large tells whether it is an integer that 63 bits do not hold. */
 static size_t end_of_number(const char *s, size_t n, size_t i, bool *large)
 {
-    size_t digits = 0, from = i;
+    const char *limit = s[i] == '-' ? "9223372036854775808" : "9223372036854775807", *first = s + i + (s[i] == '-');
+    size_t      digits = 0, from = i;
 
     for (; i < n && strchr("+-.eE0123456789", s[i]) != NULL && s[i] != '\0'; i++)
         digits += s[i] >= '0' && s[i] <= '9';
-    *large = digits > 18 && digits + (s[from] == '-') == i - from;
+    *large = digits + (s[from] == '-') == i - from && (digits > 19 || (digits == 19 && memcmp(first, limit, 19) > 0));
     return i;
 }
 
 /* The text with "e0" behind each large integer, which makes a real number of it; NULL when memory is out. */
 static char *large_to_real(const char *text, size_t n, size_t *out_n)
 {
-    char  *out = take(n + n / 8 + 3); /* 19 characters or more grow by 2 */
+    char  *out = allocate(n + n / 8 + 3); /* those grow by 2 */
     size_t k = 0, i = 0;
     bool   quoted = false, large;
 
@@ -139,14 +141,13 @@ tpi_json *tpi_json_parse_raw(const char *text, size_t n, tpi_json_error *err)
     memset(&e, 0, sizeof e);
     if (too_deep(text, n, err))
         return NULL;
-    refused = false;
     j = load(text, n, &e);
-    if (j != NULL && !refused)
+    if (j != NULL && !json_refused)
         return out(j);
     json_decref(j);
     *err = (tpi_json_error){ TP_EFORMAT, e.line < 1 ? 1 : e.line, e.column < 1 ? 1 : e.column, "" };
     (void)snprintf(err->text, sizeof err->text, "%s", e.text);
-    if (refused || e.text[0] == '\0' || json_error_code(&e) == json_error_out_of_memory) {
+    if (json_refused || json_error_code(&e) == json_error_out_of_memory) {
         err->code = TP_ENOMEM;
         (void)snprintf(err->text, sizeof err->text, "out of memory");
     }
@@ -188,28 +189,22 @@ tpi_json_kind tpi_json_is(const tpi_json *j)
     if (j == NULL)
         return TPI_JSON_NULL;
     switch (json_typeof(in(j))) {
-    case JSON_OBJECT:
-        return TPI_JSON_OBJECT;
-    case JSON_ARRAY:
-        return TPI_JSON_ARRAY;
-    case JSON_STRING:
-        return TPI_JSON_TEXT;
-    case JSON_INTEGER:
-        return TPI_JSON_INT;
-    case JSON_REAL:
-        return TPI_JSON_REAL;
+    case JSON_OBJECT: return TPI_JSON_OBJECT;
+    case JSON_ARRAY: return TPI_JSON_ARRAY;
+    case JSON_STRING: return TPI_JSON_TEXT;
+    case JSON_INTEGER: return TPI_JSON_INT;
+    case JSON_REAL: return TPI_JSON_REAL;
     case JSON_TRUE:
-    case JSON_FALSE:
-        return TPI_JSON_BOOL;
-    case JSON_NULL:
-        break;
+    case JSON_FALSE: return TPI_JSON_BOOL;
+    case JSON_NULL: break;
     }
     return TPI_JSON_NULL;
 }
 
 const char *tpi_json_kind_name(tpi_json_kind k)
 {
-    static const char *const name[] = { "null", "a truth value", "an integer", "a number", "a text", "an array", "an object" };
+    static const char *const name[] = { "null",   "a truth value", "an integer", "a number",
+                                        "a text", "an array",      "an object" };
 
     return name[k];
 }
@@ -278,78 +273,6 @@ bool tpi_json_true(const tpi_json *j)
     return j != NULL && json_is_true(in(j));
 }
 
-/* ---- members with a type ----------------------------------------------------------------------------------------- */
-
-static void wrong(tp_ctx *ctx, const char *where, const char *key, const tpi_json *v, tpi_json_kind want)
-{
-    (void)tp_fail(ctx, TP_EFORMAT, "%s: %s is %s, expected %s", where, key, tpi_json_kind_name(tpi_json_is(v)), tpi_json_kind_name(want));
-}
-
-/* The member if it is there and of the kind wanted. */
-static const tpi_json *member(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, tpi_json_kind want, bool needed)
-{
-    const tpi_json *v = tpi_json_get(object, key);
-
-    if (v == NULL) {
-        if (needed)
-            (void)tp_fail(ctx, TP_EFORMAT, "%s: %s is missing, expected %s", where, key, tpi_json_kind_name(want));
-        return NULL;
-    }
-    if (tpi_json_is(v) == want)
-        return v;
-    wrong(ctx, where, key, v, want);
-    return NULL;
-}
-
-bool tpi_json_bool(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, bool otherwise)
-{
-    const tpi_json *v = member(ctx, where, object, key, TPI_JSON_BOOL, false);
-
-    return v ? tpi_json_true(v) : otherwise;
-}
-
-int64_t tpi_json_int(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, int64_t otherwise, int64_t min,
-                     int64_t max)
-{
-    const tpi_json *v = member(ctx, where, object, key, TPI_JSON_INT, false);
-    int64_t         i = v ? tpi_json_integer(v) : otherwise;
-
-    if (v != NULL && (i < min || i > max)) {
-        (void)tp_fail(ctx, TP_EFORMAT, "%s: %s is %lld, expected %lld to %lld", where, key, (long long)i, (long long)min, (long long)max);
-        return otherwise;
-    }
-    return i;
-}
-
-double tpi_json_double(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, double otherwise)
-{
-    const tpi_json *v = tpi_json_get(object, key);
-
-    if (v == NULL)
-        return otherwise;
-    if (tpi_json_is(v) == TPI_JSON_REAL || tpi_json_is(v) == TPI_JSON_INT)
-        return tpi_json_real(v);
-    wrong(ctx, where, key, v, TPI_JSON_REAL);
-    return otherwise;
-}
-
-const char *tpi_json_text(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, const char *otherwise)
-{
-    const tpi_json *v = member(ctx, where, object, key, TPI_JSON_TEXT, false);
-
-    return v ? tpi_json_string(v, NULL) : otherwise;
-}
-
-const tpi_json *tpi_json_array(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, bool needed)
-{
-    return member(ctx, where, object, key, TPI_JSON_ARRAY, needed);
-}
-
-const tpi_json *tpi_json_object(tp_ctx *ctx, const char *where, const tpi_json *object, const char *key, bool needed)
-{
-    return member(ctx, where, object, key, TPI_JSON_OBJECT, needed);
-}
-
 /* ---- making ------------------------------------------------------------------------------------------------------ */
 
 static tpi_json *made(tp_ctx *ctx, json_t *j)
@@ -374,9 +297,9 @@ tpi_json *tpi_json_new_text(tp_ctx *ctx, const char *s, size_t n)
     json_t *j;
 
     start();
-    refused = false;
+    json_refused = false;
     j = s ? json_stringn(s, n) : NULL;
-    if (j == NULL && !refused)
+    if (j == NULL && !json_refused)
         return tp_fail(ctx, TP_EARG, "json: a text is not UTF-8");
     return made(ctx, j);
 }
@@ -418,9 +341,13 @@ bool tpi_json_set_n(tp_ctx *ctx, tpi_json *object, const char *key, size_t n, tp
         tpi_json_free(value);
         return false;
     }
+    start();
     if (json_object_setn_new(in(object), key, n, in(value)) == 0)
         return true;
-    (void)tp_fail(ctx, TP_ENOMEM, "json: member '%.*s' cannot be set: out of memory, or its name is not UTF-8", (int)(n < 60 ? n : 60), key);
+    if (json_refused)
+        (void)made(ctx, NULL);
+    else
+        (void)tp_fail(ctx, TP_EARG, "json: the name of a member is not UTF-8");
     return false;
 }
 

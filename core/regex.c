@@ -4,7 +4,8 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-/* Steps of a search: a floor, and some for each byte, since long runs of white space legitimately backtrack over their length. */
+/* Steps of a search: a floor, and some for each byte, since long runs of white space legitimately backtrack over their
+ * length. */
 enum { STEPS = 1000000, STEPS_PER_BYTE = 16, HEAP_KIB = 64 * 1024, STACK_MIN = 32 * 1024, STACK_MAX = 1024 * 1024 };
 
 struct tpi_regex {
@@ -47,11 +48,13 @@ static pcre2_code *compile(tp_ctx *ctx, const char *what, const char *pattern, s
     pcre2_general_context_free(general);
     if (code != NULL)
         return code;
-    if (context == NULL || err == PCRE2_ERROR_NOMEMORY || err == 121) /* 121: pcre2_compile's "failed to allocate heap memory" */
+    if (context == NULL || err == PCRE2_ERROR_NOMEMORY ||
+        err == 121) /* 121: pcre2_compile's "failed to allocate heap memory" */
         return tp_fail(ctx, TP_ENOMEM, "%s: out of memory", what);
     if (pcre2_get_error_message(err, why, sizeof why) < 0)
         why[0] = '\0';
-    return tp_fail(ctx, TP_EFORMAT, "%s: is no valid regular expression: %s, at byte %zu", what, (const char *)why, (size_t)at);
+    return tp_fail(ctx, TP_EFORMAT, "%s: is no valid regular expression: %s, at byte %zu", what, (const char *)why,
+                   (size_t)at);
 }
 
 tpi_regex *tpi_regex_new(tp_ctx *ctx, const char *what, const char *pattern, size_t n)
@@ -126,7 +129,8 @@ static uint32_t step_limit(size_t n)
     return (uint32_t)limit;
 }
 
-static tp_code search(const tpi_regex *re, tpi_matcher *m, const char *text, size_t n, size_t from, uint32_t options, bool *found)
+static tp_code search(const tpi_regex *re, tpi_matcher *m, const char *text, size_t n, size_t from, uint32_t options,
+                      bool *found)
 {
     int rc;
 
@@ -138,8 +142,8 @@ static tp_code search(const tpi_regex *re, tpi_matcher *m, const char *text, siz
     return rc == PCRE2_ERROR_NOMEMORY ? TP_ENOMEM : TP_EARG;
 }
 
-tp_code tpi_regex_find(const tpi_regex *re, tpi_matcher *m, const char *text, size_t n, size_t from, bool *found, size_t *begin,
-                       size_t *end)
+tp_code tpi_regex_find(const tpi_regex *re, tpi_matcher *m, const char *text, size_t n, size_t from, bool *found,
+                       size_t *begin, size_t *end)
 {
     tp_code     rc = search(re, m, text, n, from, PCRE2_NO_UTF_CHECK, found);
     PCRE2_SIZE *at;
@@ -162,7 +166,8 @@ bool tpi_regex_whole(tp_ctx *ctx, const char *what, const tpi_regex *re, const c
         return false;
     rc = search(re, m, text, n, 0, PCRE2_ANCHORED | PCRE2_ENDANCHORED, &found);
     if (rc != TP_OK)
-        (void)tp_fail(ctx, rc, "%s: %s", what, rc == TP_ENOMEM ? "out of memory" : "the search takes too many steps, or the text is not UTF-8");
+        (void)tp_fail(ctx, rc, "%s: %s", what,
+                      rc == TP_ENOMEM ? "out of memory" : "the search takes too many steps, or the text is not UTF-8");
     tpi_matcher_free(m);
     return found;
 }

@@ -26,8 +26,10 @@ static bool model_template(tp_ctx *ctx, tp_template *t)
         return true;
     }
     if (!tpi_template_recognise(ctx, text, t))
-        return tp_ok(ctx) && tp_fail(ctx, TP_EFORMAT, "template: the model's own is none of those known here; choose another one (chatml, alpaca, "
-                                                      "none ...) for it") != NULL;
+        return tp_ok(ctx) &&
+               tp_fail(ctx, TP_EFORMAT,
+                       "template: the model's own is none of those known here; choose another one (chatml, alpaca, "
+                       "none ...) for it") != NULL;
     tp_message(ctx, TP_NOTE, "template: the model's own was recognised as %s", t->v.name);
     return true;
 }
@@ -43,9 +45,11 @@ static bool check_tokens(tp_ctx *ctx, const tp_template *t)
 
     for (; *mark != NULL; mark++)
         if (tp_tokenizer_id(t->tok, *mark) < 0)
-            return tp_fail(ctx, TP_EARG, "template %s: the tokenizer has no token %s; alpaca and none need none", t->v.name, *mark) != NULL;
+            return tp_fail(ctx, TP_EARG, "template %s: the tokenizer has no token %s; alpaca and none need none",
+                           t->v.name, *mark) != NULL;
     if (f != TPI_TPL_CHATML && f != TPI_TPL_LLAMA3 && tp_tokenizer_eos(t->tok) < 0)
-        return tp_fail(ctx, TP_EARG, "template %s: the tokenizer has no eos token to end an answer with", t->v.name) != NULL;
+        return tp_fail(ctx, TP_EARG, "template %s: the tokenizer has no eos token to end an answer with", t->v.name) !=
+               NULL;
     return true;
 }
 
@@ -135,7 +139,8 @@ static tp_code encode(const tp_template *t, const tp_spans *s, tp_ids *ids, tp_i
     return rc;
 }
 
-bool tp_template_encode(tp_ctx *ctx, const tp_template *t, const tp_turn *turn, size_t n, bool open, tp_ids *ids, tp_ids *trained)
+bool tp_template_encode(tp_ctx *ctx, const tp_template *t, const tp_turn *turn, size_t n, bool open, tp_ids *ids,
+                        tp_ids *trained)
 {
     tp_spans s = { 0 };
     tp_code  rc;
@@ -149,6 +154,7 @@ bool tp_template_encode(tp_ctx *ctx, const tp_template *t, const tp_turn *turn, 
     rc = ok ? encode(t, &s, ids, trained) : TP_OK;
     tp_spans_free(&s);
     if (rc != TP_OK)
-        return tp_fail(ctx, rc, "template_encode: %s", rc == TP_ENOMEM ? "out of memory" : "a pattern of the tokenizer takes too many steps") != NULL;
+        return tp_fail(ctx, rc, "template_encode: %s",
+                       rc == TP_ENOMEM ? "out of memory" : "a pattern of the tokenizer takes too many steps") != NULL;
     return ok;
 }

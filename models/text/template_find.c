@@ -22,8 +22,15 @@ static const tpi_variant variants[] = {
     { .name = "llama3", .family = TPI_TPL_LLAMA3, .bos = true, .trim = true },
     { .name = "llama3.1", .family = TPI_TPL_LLAMA3, .bos = true, .trim = true, .date = llama31_date },
     { .name = "mistral-v1", .family = TPI_TPL_MISTRAL, .bos = true, .open = " ", .close = " ", .lead = "", .tail = "" },
-    { .name = "mistral-v3", .family = TPI_TPL_MISTRAL, .bos = true, .open = " ", .close = "", .lead = " ", .tail = "",
-      .trim = true, .place = TPI_SYSTEM_IN_LAST },
+    { .name = "mistral-v3",
+      .family = TPI_TPL_MISTRAL,
+      .bos = true,
+      .open = " ",
+      .close = "",
+      .lead = " ",
+      .tail = "",
+      .trim = true,
+      .place = TPI_SYSTEM_IN_LAST },
     { .name = "zephyr", .family = TPI_TPL_ZEPHYR },
 };
 
@@ -50,8 +57,9 @@ static bool trims(const char *text)
 /* What a template of ours never holds: thinking, other ends of turns, newer ways to write a system turn. */
 static bool foreign(const char *text)
 {
-    static const char *const mark[] = { "<think>", "enable_thinking", "reasoning_content", "[SYSTEM_PROMPT]", "<|end|>", "<start_of_turn>",
-                                        "<|im_sep|>", "<|channel|>", "<|eom|>", "<|START_OF_TURN_TOKEN|>" };
+    static const char *const mark[] = { "<think>", "enable_thinking",        "reasoning_content", "[SYSTEM_PROMPT]",
+                                        "<|end|>", "<start_of_turn>",        "<|im_sep|>",        "<|channel|>",
+                                        "<|eom|>", "<|START_OF_TURN_TOKEN|>" };
 
     for (size_t i = 0; i < sizeof mark / sizeof mark[0]; i++)
         if (has(text, mark[i]))
@@ -59,8 +67,8 @@ static bool foreign(const char *text)
     return false;
 }
 
-/* The text between the opening of a system turn and <|im_end|>, where both stand in one literal: the default system turn.  A line
- * break is written as such or as \n. */
+/* The text between the opening of a system turn and <|im_end|>, where both stand in one literal: the default system
+ * turn.  A line break is written as such or as \n. */
 static bool find_system(tp_ctx *ctx, const char *text, tp_template *t)
 {
     static const char open[] = "<|im_start|>system", close[] = "<|im_end|>";
@@ -76,7 +84,8 @@ static bool find_system(tp_ctx *ctx, const char *text, tp_template *t)
         else
             continue;
         end = strstr(s, close);
-        if (end == NULL || memchr(s, '\'', (size_t)(end - s)) != NULL || memchr(s, '"', (size_t)(end - s)) != NULL || end == s)
+        if (end == NULL || memchr(s, '\'', (size_t)(end - s)) != NULL || memchr(s, '"', (size_t)(end - s)) != NULL ||
+            end == s)
             continue;
         t->system = tpi_strndup(ctx, s, (size_t)(end - s));
         t->v.system = t->system;
@@ -87,7 +96,8 @@ static bool find_system(tp_ctx *ctx, const char *text, tp_template *t)
 
 static bool chatml(tp_ctx *ctx, const char *text, tp_template *t)
 {
-    t->v = (tpi_variant){ .name = "chatml", .family = TPI_TPL_CHATML, .bos = has(text, "bos_token"), .trim = trims(text) };
+    t->v =
+        (tpi_variant){ .name = "chatml", .family = TPI_TPL_CHATML, .bos = has(text, "bos_token"), .trim = trims(text) };
     if (!has(text, "<|im_end|>") || !has(text, "add_generation_prompt") || !find_system(ctx, text, t))
         return false;
     for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++)
@@ -104,7 +114,8 @@ static bool llama3(tp_ctx *ctx, const char *text, tp_template *t)
     t->v.trim = trims(text);
     t->v.bos = has(text, "bos_token");
     if (dated && has(text, "strftime_now"))
-        tp_message(ctx, TP_NOTE, "template: it writes the day's date; here that is always 26 Jul 2024, so that runs can be repeated");
+        tp_message(ctx, TP_NOTE,
+                   "template: it writes the day's date; here that is always 26 Jul 2024, so that runs can be repeated");
     return has(text, "<|eot_id|>") && (!dated || has(text, "26 Jul 2024"));
 }
 
@@ -122,8 +133,8 @@ static bool has_default_system(const char *text)
 static bool llama2(const char *text, tp_template *t)
 {
     t->v = *tpi_template_named("llama2");
-    return has(text, "bos_token + '[INST] '") && has(text, "content.strip() + ' [/INST]'") && has(text, "content.strip() + ' ' + eos_token") &&
-           !has_default_system(text);
+    return has(text, "bos_token + '[INST] '") && has(text, "content.strip() + ' [/INST]'") &&
+           has(text, "content.strip() + ' ' + eos_token") && !has_default_system(text);
 }
 
 /* The members of this family differ in blanks, in quotes, and in where a system turn goes. */
@@ -141,7 +152,7 @@ static bool mistral(const char *text, tp_template *t)
     t->v.tail = has(text, "eos_token + ' '") || has(text, "eos_token + \" \"") ? " " : "";
     t->v.trim = trims(text);
     t->v.bos = has(text, "bos_token");
-    return old != new && has(text, "eos_token") && !has_default_system(text);
+    return old != new &&has(text, "eos_token") && !has_default_system(text);
 }
 
 bool tpi_template_recognise(tp_ctx *ctx, const char *text, tp_template *t)

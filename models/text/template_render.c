@@ -131,7 +131,8 @@ static bool chatml_open(renderer *r, const char *role)
 
 static bool chatml_system(renderer *r, const char *system)
 {
-    return chatml_open(r, "system") && put_control(r, system) && put_mark(r, "<|im_end|>", false) && put_control(r, "\n");
+    return chatml_open(r, "system") && put_control(r, system) && put_mark(r, "<|im_end|>", false) &&
+           put_control(r, "\n");
 }
 
 static bool chatml_turn(renderer *r, size_t i, bool first)
@@ -141,7 +142,8 @@ static bool chatml_turn(renderer *r, size_t i, bool first)
     (void)first;
     if (i == 0 && r->t->v.system != NULL && !is(&r->turn[0], "system") && !chatml_system(r, r->t->v.system))
         return false;
-    return chatml_open(r, role) && put_turn(r, i) && put_mark(r, "<|im_end|>", is(&r->turn[i], "assistant")) && put_control(r, "\n");
+    return chatml_open(r, role) && put_turn(r, i) && put_mark(r, "<|im_end|>", is(&r->turn[i], "assistant")) &&
+           put_control(r, "\n");
 }
 
 static bool zephyr_turn(renderer *r, size_t i, bool first)
@@ -149,14 +151,18 @@ static bool zephyr_turn(renderer *r, size_t i, bool first)
     bool answer = is(&r->turn[i], "assistant");
 
     (void)first;
-    return put_mark(r, answer ? "<|assistant|>" : is(&r->turn[i], "system") ? "<|system|>" : "<|user|>", false) && put_control(r, "\n") &&
-           put_turn(r, i) && put_eos(r, answer) && put_control(r, "\n");
+    return put_mark(r,
+                    answer                      ? "<|assistant|>"
+                    : is(&r->turn[i], "system") ? "<|system|>"
+                                                : "<|user|>",
+                    false) &&
+           put_control(r, "\n") && put_turn(r, i) && put_eos(r, answer) && put_control(r, "\n");
 }
 
 static bool llama3_open(renderer *r, const char *role)
 {
-    return put_mark(r, "<|start_header_id|>", false) && put_control(r, role) && put_mark(r, "<|end_header_id|>", false) &&
-           put_control(r, "\n\n");
+    return put_mark(r, "<|start_header_id|>", false) && put_control(r, role) &&
+           put_mark(r, "<|end_header_id|>", false) && put_control(r, "\n\n");
 }
 
 /* Llama 3.1 opens every conversation with a system turn that tells the date. */
@@ -169,8 +175,8 @@ static bool llama3_turn(renderer *r, size_t i, bool first)
     if (i == 0 && date != NULL && !system &&
         (!llama3_open(r, "system") || !put_control(r, date) || !put_mark(r, "<|eot_id|>", false)))
         return false;
-    return llama3_open(r, r->turn[i].role) && (i > 0 || date == NULL || !system || put_control(r, date)) && put_turn(r, i) &&
-           put_mark(r, "<|eot_id|>", is(&r->turn[i], "assistant"));
+    return llama3_open(r, r->turn[i].role) && (i > 0 || date == NULL || !system || put_control(r, date)) &&
+           put_turn(r, i) && put_mark(r, "<|eot_id|>", is(&r->turn[i], "assistant"));
 }
 
 static bool llama2_turn(renderer *r, size_t i, bool first)
@@ -183,7 +189,8 @@ static bool llama2_turn(renderer *r, size_t i, bool first)
         return false;
     if (first && i > 0) /* the two are stripped as a whole */
         return put_control(r, "<<SYS>>\n") && put(r, r->turn[0].text, r->turn[0].n, -1, false, false) &&
-               put_control(r, "\n<</SYS>>\n\n") && put_stripped(r, i, false, true) && put_control(r, " ") && put_mark(r, "[/INST]", false);
+               put_control(r, "\n<</SYS>>\n\n") && put_stripped(r, i, false, true) && put_control(r, " ") &&
+               put_mark(r, "[/INST]", false);
     return put_turn(r, i) && put_control(r, " ") && put_mark(r, "[/INST]", false);
 }
 
@@ -200,7 +207,8 @@ static bool mistral_system(renderer *r, size_t i, bool first)
 {
     bool here = r->t->v.place == TPI_SYSTEM_IN_LAST ? is_last(r, i) : first;
 
-    return !here || !is(&r->turn[0], "system") || (put(r, r->turn[0].text, r->turn[0].n, -1, false, false) && put_control(r, "\n\n"));
+    return !here || !is(&r->turn[0], "system") ||
+           (put(r, r->turn[0].text, r->turn[0].n, -1, false, false) && put_control(r, "\n\n"));
 }
 
 static bool mistral_turn(renderer *r, size_t i, bool first)
@@ -211,15 +219,18 @@ static bool mistral_turn(renderer *r, size_t i, bool first)
         return v->place != TPI_SYSTEM_REFUSED ||
                tp_fail(r->ctx, TP_EARG, "template %s: has no place for a system turn", v->name) != NULL;
     if (is(&r->turn[i], "assistant"))
-        return put(r, v->lead, strlen(v->lead), -1, true, true) && put_turn(r, i) && put_eos(r, true) && put_control(r, v->tail);
-    return put_mark(r, "[INST]", false) && put_control(r, v->open) && mistral_system(r, i, first) && put_stripped(r, i, false, false) &&
-           put_control(r, v->close) && put_mark(r, "[/INST]", false);
+        return put(r, v->lead, strlen(v->lead), -1, true, true) && put_turn(r, i) && put_eos(r, true) &&
+               put_control(r, v->tail);
+    return put_mark(r, "[INST]", false) && put_control(r, v->open) && mistral_system(r, i, first) &&
+           put_stripped(r, i, false, false) && put_control(r, v->close) && put_mark(r, "[/INST]", false);
 }
 
-static const char alpaca_plain[] = "Below is an instruction that describes a task. Write a response that appropriately completes the "
-                                   "request.\n\n### Instruction:\n";
-static const char alpaca_input[] = "Below is an instruction that describes a task, paired with an input that provides further context. "
-                                   "Write a response that appropriately completes the request.\n\n### Instruction:\n";
+static const char alpaca_plain[] =
+    "Below is an instruction that describes a task. Write a response that appropriately completes the "
+    "request.\n\n### Instruction:\n";
+static const char alpaca_input[] =
+    "Below is an instruction that describes a task, paired with an input that provides further context. "
+    "Write a response that appropriately completes the request.\n\n### Instruction:\n";
 
 /* A system turn stands in place of the fixed opening. */
 static bool alpaca_turn(renderer *r, size_t i, bool first)
@@ -238,26 +249,23 @@ static bool alpaca_turn(renderer *r, size_t i, bool first)
     return !more || (put_control(r, "\n\n### Input:\n") && put(r, u[1].text, u[1].n, -1, false, false));
 }
 
-static const turn_fn turn_of[] = { [TPI_TPL_NONE] = none_turn,     [TPI_TPL_CHATML] = chatml_turn,   [TPI_TPL_ALPACA] = alpaca_turn,
-                                   [TPI_TPL_LLAMA2] = llama2_turn, [TPI_TPL_LLAMA3] = llama3_turn,   [TPI_TPL_MISTRAL] = mistral_turn,
-                                   [TPI_TPL_ZEPHYR] = zephyr_turn };
+static const turn_fn turn_of[] = {
+    [TPI_TPL_NONE] = none_turn,     [TPI_TPL_CHATML] = chatml_turn, [TPI_TPL_ALPACA] = alpaca_turn,
+    [TPI_TPL_LLAMA2] = llama2_turn, [TPI_TPL_LLAMA3] = llama3_turn, [TPI_TPL_MISTRAL] = mistral_turn,
+    [TPI_TPL_ZEPHYR] = zephyr_turn
+};
 
 /* What a model goes on from. */
 static bool open_answer(renderer *r)
 {
     switch (r->t->v.family) {
-    case TPI_TPL_CHATML:
-        return chatml_open(r, "assistant");
-    case TPI_TPL_ALPACA:
-        return put_control(r, "\n\n### Response:\n");
-    case TPI_TPL_LLAMA3:
-        return llama3_open(r, "assistant");
-    case TPI_TPL_ZEPHYR:
-        return put_mark(r, "<|assistant|>", false) && put_control(r, "\n");
+    case TPI_TPL_CHATML: return chatml_open(r, "assistant");
+    case TPI_TPL_ALPACA: return put_control(r, "\n\n### Response:\n");
+    case TPI_TPL_LLAMA3: return llama3_open(r, "assistant");
+    case TPI_TPL_ZEPHYR: return put_mark(r, "<|assistant|>", false) && put_control(r, "\n");
     case TPI_TPL_NONE:
     case TPI_TPL_LLAMA2:
-    case TPI_TPL_MISTRAL:
-        break;
+    case TPI_TPL_MISTRAL: break;
     }
     return true;
 }
@@ -273,14 +281,17 @@ static bool check_turn(renderer *r, size_t i, const char *before)
     if (u->role == NULL || u->text == NULL)
         return tp_fail(r->ctx, TP_EARG, "template %s: turn %zu has no role or no text", name, i) != NULL;
     if (!is(u, "system") && !is(u, "user") && !is(u, "assistant") && !is(u, "input"))
-        return tp_fail(r->ctx, TP_EARG, "template %s: the role of turn %zu is '%.40s', expected system, user or assistant", name, i, u->role) !=
-               NULL;
+        return tp_fail(r->ctx, TP_EARG,
+                       "template %s: the role of turn %zu is '%.40s', expected system, user or assistant", name, i,
+                       u->role) != NULL;
     if (!tpi_utf8_valid(u->text, u->n, NULL))
         return tp_fail(r->ctx, TP_EARG, "template %s: the text of turn %zu is not UTF-8", name, i) != NULL;
     if (is(u, "input") && strcmp(before, "user") != 0)
-        return tp_fail(r->ctx, TP_EARG, "template %s: turn %zu is an input, expected it behind a user's turn", name, i) != NULL;
+        return tp_fail(r->ctx, TP_EARG, "template %s: turn %zu is an input, expected it behind a user's turn", name,
+                       i) != NULL;
     if (strict && !is(u, "input") && (is(u, "system") ? i > 0 : is(u, "user") == (strcmp(before, "user") == 0)))
-        return tp_fail(r->ctx, TP_EARG, "template %s: turn %zu is the %s's, expected user and assistant in turn", name, i, u->role) != NULL;
+        return tp_fail(r->ctx, TP_EARG, "template %s: turn %zu is the %s's, expected user and assistant in turn", name,
+                       i, u->role) != NULL;
     return true;
 }
 
@@ -306,7 +317,8 @@ bool tp_template_render(tp_ctx *ctx, const tp_template *t, const tp_turn *turn, 
     if (!tp_ok(ctx))
         return false;
     if (t == NULL || (turn == NULL && n > 0) || spans == NULL)
-        return tp_fail(ctx, TP_EARG, "template_render: the %s is NULL", t == NULL ? "template" : "list of turns or spans") != NULL;
+        return tp_fail(ctx, TP_EARG, "template_render: the %s is NULL",
+                       t == NULL ? "template" : "list of turns or spans") != NULL;
     bos = t->v.own ? tp_tokenizer_adds_bos(t->tok) : t->v.bos && t->v.family != TPI_TPL_LLAMA2;
     if (!check(&r) || (bos && !put_bos(&r)))
         return false;

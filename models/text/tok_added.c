@@ -111,7 +111,8 @@ tp_code tpi_tok_added_finish(tp_tokenizer *tok)
 /* ---- finding ----------------------------------------------------------------------------------------------------- */
 
 /* The first of order[lo..hi), all longer than k bytes and equal before, whose byte k is at least c. */
-static uint32_t bound(const tp_tokenizer *tok, const tpi_tok_added_set *set, uint32_t lo, uint32_t hi, size_t k, unsigned c)
+static uint32_t bound(const tp_tokenizer *tok, const tpi_tok_added_set *set, uint32_t lo, uint32_t hi, size_t k,
+                      unsigned c)
 {
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
@@ -136,7 +137,8 @@ static const tpi_tok_added *longest(const tp_tokenizer *tok, const tpi_tok_added
 
         if (a->pattern_n == k) {
             best = a;
-            while (lo < hi && tok->added[set->order[lo]].pattern_n == k) /* a second token with the same pattern never wins */
+            while (lo < hi &&
+                   tok->added[set->order[lo]].pattern_n == k) /* a second token with the same pattern never wins */
                 lo++;
         }
         if (k >= n)
@@ -192,7 +194,8 @@ static bool wanted(const tpi_tok_added *a, const tpi_tok_cut *cut, const char *t
     return !a->single_word || alone(text, n, begin, end);
 }
 
-tp_code tpi_tok_added_cut(const tp_tokenizer *tok, const tpi_tok_added_set *set, const char *text, size_t n, const tpi_tok_cut *cut)
+tp_code tpi_tok_added_cut(const tp_tokenizer *tok, const tpi_tok_added_set *set, const char *text, size_t n,
+                          const tpi_tok_cut *cut)
 {
     size_t  done = 0, i = 0;
     tp_code rc = TP_OK;

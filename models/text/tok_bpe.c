@@ -23,9 +23,9 @@ static void fill_quick(tpi_bpe *m)
 }
 
 /*
- * A whole book can be one word (SentencePiece has no pre-tokenizer).  It may be cut between two characters over which no merge
- * reaches: a merge of A and B reaches from the last character of A to the first of B, so those pairs are bridges, and between two
- * known characters that make no bridge nothing is ever merged.
+ * A whole book can be one word (SentencePiece has no pre-tokenizer).  It may be cut between two characters over which
+ * no merge reaches: a merge of A and B reaches from the last character of A to the first of B, so those pairs are
+ * bridges, and between two known characters that make no bridge nothing is ever merged.
  */
 static tp_code build_bridges(tpi_bpe *m, const tpi_tok_pair *merge, size_t n)
 {
@@ -113,7 +113,8 @@ static bool has_bytes(const tpi_bpe *m, const char *s, size_t n)
     return true;
 }
 
-/* An unknown character waits until the next known one, so that neighbours can be fused; bytes overtake it, as in the original. */
+/* An unknown character waits until the next known one, so that neighbours can be fused; bytes overtake it, as in the
+ * original. */
 static tp_code symbols(const tpi_bpe *m, tpi_tok_work *w, const char *s, size_t n)
 {
     bool    unknown = false;

@@ -59,7 +59,7 @@ static bool open_cache(tpi_tok_cache *c)
 
 void tpi_tok_cache_put(tpi_tok_cache *c, const char *s, size_t n, const int32_t *id, size_t n_ids)
 {
-    uint64_t           hash;
+    uint64_t               hash;
     struct tpi_tok_cached *e = NULL;
 
     if (n > KEY_MAX || n == 0 || n_ids > 4 * KEY_MAX || !open_cache(c))

@@ -1,6 +1,7 @@
 /* tok_config_json.c - a small tokenizer_config.json from what a tokenizer knows. */
 #include "core/json.h"
 #include "models/text/gguf_tokenizer.h"
+#include "models/text/tok.h"
 
 static void name_token(tp_ctx *ctx, tpi_json *j, const char *key, const tp_tokenizer *tok, int32_t id)
 {
@@ -8,6 +9,20 @@ static void name_token(tp_ctx *ctx, tpi_json *j, const char *key, const tp_token
 
     if (text != NULL)
         tpi_json_set_text(ctx, j, key, text);
+}
+
+/* The configuration overrules the post-processor, so it speaks only where it can say the same: bos in front, eos
+ * behind. */
+static void name_adding(tp_ctx *ctx, tpi_json *j, const tp_tokenizer *tok)
+{
+    const tpi_tok_around *a = &tok->around;
+    bool                  bos = a->n_before == 1 && a->before[0] == tok->bos;
+    bool                  eos = a->n_after == 1 && a->after[0] == tok->eos;
+
+    if ((a->n_before > 0 && !bos) || (a->n_after > 0 && !eos))
+        return;
+    tpi_json_set_bool(ctx, j, "add_bos_token", bos);
+    tpi_json_set_bool(ctx, j, "add_eos_token", eos);
 }
 
 char *tpi_tokenizer_config_json(tp_ctx *ctx, const tp_tokenizer *tok, size_t *n)
@@ -22,7 +37,7 @@ char *tpi_tokenizer_config_json(tp_ctx *ctx, const tp_tokenizer *tok, size_t *n)
     name_token(ctx, j, "eos_token", tok, tp_tokenizer_eos(tok));
     name_token(ctx, j, "pad_token", tok, tp_tokenizer_pad(tok));
     name_token(ctx, j, "unk_token", tok, tp_tokenizer_unk(tok));
-    tpi_json_set_bool(ctx, j, "add_bos_token", tp_tokenizer_adds_bos(tok));
+    name_adding(ctx, j, tok);
     if (tp_tokenizer_template(tok) != NULL)
         tpi_json_set_text(ctx, j, "chat_template", tp_tokenizer_template(tok));
     text = tp_ok(ctx) ? tpi_json_dump(ctx, j, 2, n) : NULL;

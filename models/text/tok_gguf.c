@@ -1,6 +1,6 @@
 /*
- * tok_gguf.c - a tokenizer from the metadata of a GGUF file: they are written as the tokenizer.json that they stand for, which is
- * then read like any other, and kept as the source.
+ * tok_gguf.c - a tokenizer from the metadata of a GGUF file: they are written as the tokenizer.json that they stand
+ * for, which is then read like any other, and kept as the source.
  */
 #include "models/text/gguf_tokenizer.h"
 #include "models/text/tok.h"
@@ -10,7 +10,7 @@
 enum { NORMAL = 1, UNKNOWN = 2, CONTROL = 3, USER = 4, UNUSED = 5, BYTE = 6 };
 
 #define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)"
-#define LLAMA3(digits) \
+#define LLAMA3(digits)                                                         \
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}" digits \
     "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
@@ -36,7 +36,8 @@ static const pre *find_pre(tp_ctx *ctx, const char *name, const char *wanted)
     for (size_t i = 0; i < sizeof pres / sizeof pres[0]; i++)
         if (strcmp(pres[i].name, wanted) == 0)
             return &pres[i];
-    return tp_fail(ctx, TP_EFORMAT, "%s: tokenizer.ggml.pre is %.60s, only gpt-2, smollm, llama-bpe, qwen2 and default are supported",
+    return tp_fail(ctx, TP_EFORMAT,
+                   "%s: tokenizer.ggml.pre is %.60s, only gpt-2, smollm, llama-bpe, qwen2 and default are supported",
                    name, wanted);
 }
 
@@ -178,7 +179,8 @@ static tpi_json *vocabulary(tp_ctx *ctx, const char *name, const tpi_gguf_vocab 
     size_t    twice = 0;
 
     for (size_t i = 0; i < v->n && tp_ok(ctx); i++) {
-        if (memchr(v->tokens[i].p, '\0', v->tokens[i].n) != NULL || !tpi_utf8_valid(v->tokens[i].p, v->tokens[i].n, NULL)) {
+        if (memchr(v->tokens[i].p, '\0', v->tokens[i].n) != NULL ||
+            !tpi_utf8_valid(v->tokens[i].p, v->tokens[i].n, NULL)) {
             (void)tp_fail(ctx, TP_EFORMAT, "%s: token %zu is not UTF-8, or holds a NUL", name, i);
             break;
         }
@@ -228,7 +230,8 @@ static void model(tp_ctx *ctx, const char *name, tpi_json *root, const tpi_gguf_
     (void)tpi_json_set_bool(ctx, m, "byte_fallback", sp);
     (void)tpi_json_set_bool(ctx, m, "ignore_merges", !sp && p->ignore_merges);
     (void)tpi_json_set(ctx, m, "vocab", vocabulary(ctx, name, v));
-    (void)tpi_json_set(ctx, m, "merges", sp && v->n_merges == 0 ? tpi_tok_merges_of_scores(ctx, name, v) : merges(ctx, name, v));
+    (void)tpi_json_set(ctx, m, "merges",
+                       sp && v->n_merges == 0 ? tpi_tok_merges_of_scores(ctx, name, v) : merges(ctx, name, v));
     (void)tpi_json_set(ctx, root, "model", m);
 }
 
@@ -323,7 +326,8 @@ tp_tokenizer *tpi_tokenizer_from_gguf_meta(tp_ctx *ctx, const char *name, const 
     if (!tp_ok(ctx) || v == NULL)
         return NULL;
     if (!sp && strcmp(v->model, "gpt2") != 0)
-        return tp_fail(ctx, TP_EFORMAT, "%s: tokenizer.ggml.model is %.60s, only gpt2 and llama are supported", name, v->model);
+        return tp_fail(ctx, TP_EFORMAT, "%s: tokenizer.ggml.model is %.60s, only gpt2 and llama are supported", name,
+                       v->model);
     if (!sp && (p = find_pre(ctx, name, v->pre)) == NULL)
         return NULL;
     root = tpi_json_new_object(ctx);
@@ -350,8 +354,9 @@ tp_tokenizer *tpi_tokenizer_from_file(tp_ctx *ctx, tp_file *f)
     const tpi_gguf_vocab *v;
 
     if (text != NULL) {
-        tpi_tok_beside b = { tp_file_text(f, "tokenizer_config.json", NULL), tp_file_text(f, "special_tokens_map.json", NULL),
-                             tp_file_text(f, "config.json", NULL), tp_file_text(f, "chat_template", NULL) };
+        tpi_tok_beside b = { tp_file_text(f, "tokenizer_config.json", NULL),
+                             tp_file_text(f, "special_tokens_map.json", NULL), tp_file_text(f, "config.json", NULL),
+                             tp_file_text(f, "chat_template", NULL) };
 
         return tpi_tok_from_text(ctx, tp_file_path(f), text, n, &b);
     }

@@ -113,7 +113,8 @@ static bool take_beside(tp_ctx *ctx, const char *name, tp_tokenizer *tok, const 
 
 /* ---- the tokenizer ----------------------------------------------------------------------------------------------- */
 
-/* `ignore_merges` would take a control token that is written in a text for a word; the added tokens have the last word on those. */
+/* `ignore_merges` would take a control token that is written in a text for a word; the added tokens have the last word
+ * on those. */
 static bool read_tree(tp_ctx *ctx, const char *name, const tpi_json *j, tp_tokenizer *tok)
 {
     const char *version = tpi_json_text(ctx, name, j, "version", "1.0");
@@ -125,7 +126,8 @@ static bool read_tree(tp_ctx *ctx, const char *name, const tpi_json *j, tp_token
     return tpi_tok_read_normalizer(ctx, name, tpi_json_get(j, "normalizer"), &tok->normalizer) &&
            tpi_tok_read_pretok(ctx, name, tpi_json_get(j, "pre_tokenizer"), &tok->pretok) &&
            tpi_tok_read_decoder(ctx, name, tpi_json_get(j, "decoder"), &tok->decoder) &&
-           tpi_tok_read_model(ctx, name, j, tok) && tpi_tok_read_added(ctx, name, j, tok) && tpi_tok_read_post(ctx, name, j, tok);
+           tpi_tok_read_model(ctx, name, j, tok) && tpi_tok_read_added(ctx, name, j, tok) &&
+           tpi_tok_read_post(ctx, name, j, tok);
 }
 
 tp_tokenizer *tpi_tok_build(tp_ctx *ctx, const char *name, const tpi_json *tree, const tpi_tok_beside *b)
@@ -154,7 +156,8 @@ tp_tokenizer *tpi_tok_from_text(tp_ctx *ctx, const char *name, const char *text,
     return NULL;
 }
 
-tp_tokenizer *tpi_tokenizer_from_json(tp_ctx *ctx, const char *name, const char *text, size_t n, const char *config, const char *chat)
+tp_tokenizer *tpi_tokenizer_from_json(tp_ctx *ctx, const char *name, const char *text, size_t n, const char *config,
+                                      const char *chat)
 {
     return tpi_tok_from_text(ctx, name, text, n, &(tpi_tok_beside){ .config = config, .chat = chat });
 }
@@ -185,9 +188,9 @@ static tp_tokenizer *open_file(tp_ctx *ctx, const char *path, const tpi_tok_besi
 
 static tp_tokenizer *open_folder(tp_ctx *ctx, const char *folder)
 {
-    char          *path = tpi_format(ctx, "%s/tokenizer.json", folder);
-    char          *text[4] = { beside(ctx, folder, "tokenizer_config.json"), beside(ctx, folder, "special_tokens_map.json"),
-                               beside(ctx, folder, "config.json"), beside(ctx, folder, "chat_template.jinja") };
+    char *path = tpi_format(ctx, "%s/tokenizer.json", folder);
+    char *text[4] = { beside(ctx, folder, "tokenizer_config.json"), beside(ctx, folder, "special_tokens_map.json"),
+                      beside(ctx, folder, "config.json"), beside(ctx, folder, "chat_template.jinja") };
     tpi_tok_beside b = { text[0], text[1], text[2], text[3] };
     tp_tokenizer  *tok = path && tp_ok(ctx) ? open_file(ctx, path, &b) : NULL;
 

@@ -98,7 +98,7 @@ static uint64_t heap_pop(tpi_tok_work *w)
 /* Queues the pair of symbol a and the one that follows it. */
 static tp_code consider(const tpi_bpe *m, tpi_tok_work *w, int32_t a)
 {
-    int32_t b = a < 0 ? -1 : w->following[a];
+    int32_t  b = a < 0 ? -1 : w->following[a];
     uint32_t rank = b < 0 ? UINT32_MAX : rank_of(m, w->sym[a], w->sym[b]);
 
     return rank == UINT32_MAX ? TP_OK : heap_push(w, (uint64_t)rank << 32 | (uint32_t)a);
@@ -133,8 +133,8 @@ static tp_code merge_long(const tpi_bpe *m, tpi_tok_work *w)
     size_t  n = 0;
 
     while (rc == TP_OK && w->n_heap > 0) {
-        uint64_t        top = heap_pop(w);
-        int32_t         a = (int32_t)(uint32_t)top, b = w->following[a];
+        uint64_t            top = heap_pop(w);
+        int32_t             a = (int32_t)(uint32_t)top, b = w->following[a];
         const tpi_tok_pair *p = w->sym[a] < 0 || b < 0 ? NULL : pair_at(m, w->sym[a], w->sym[b]);
 
         if (p == NULL || p->id != m->result[top >> 32]) /* an entry that later merges made void */

@@ -25,7 +25,8 @@ static bool read_vocab(tp_ctx *ctx, const char *name, const tpi_json *model, tpi
         int64_t id = tpi_json_integer(value);
 
         if (tpi_json_is(value) != TPI_JSON_INT || id < 0 || id >= TPI_VOCAB_MAX)
-            return tp_fail(ctx, TP_EFORMAT, "%s: the id of token '%.60s' is no integer below %d", name, key, TPI_VOCAB_MAX) != NULL;
+            return tp_fail(ctx, TP_EFORMAT, "%s: the id of token '%.60s' is no integer below %d", name, key,
+                           TPI_VOCAB_MAX) != NULL;
         if (!said(ctx, name, tpi_vocab_add(v, key, strlen(key), (int32_t)id, &fresh), "the vocabulary is too large"))
             return false;
     }
@@ -83,7 +84,8 @@ static bool fill_merges(tp_ctx *ctx, const char *name, const tpi_json *list, tpi
             ok = tp_fail(ctx, TP_EFORMAT, "%s: merge %zu is no pair of texts", name, i) != NULL;
             break;
         }
-        ok = said(ctx, name, merge_ids(m, s, len, &both, &merge[*n]), "a merge uses a token that is not in the vocabulary");
+        ok = said(ctx, name, merge_ids(m, s, len, &both, &merge[*n]),
+                  "a merge uses a token that is not in the vocabulary");
         ++*n;
     }
     tp_text_free(&both);
@@ -100,11 +102,13 @@ static bool read_merges(tp_ctx *ctx, const char *name, const tpi_json *model, tp
     if (list == NULL)
         return false;
     if (tpi_json_size(list) > TPI_MERGES_MAX)
-        return tp_fail(ctx, TP_EFORMAT, "%s: has %zu merges, at most %d are taken", name, tpi_json_size(list), TPI_MERGES_MAX) != NULL;
+        return tp_fail(ctx, TP_EFORMAT, "%s: has %zu merges, at most %d are taken", name, tpi_json_size(list),
+                       TPI_MERGES_MAX) != NULL;
     merge = tpi_alloc(ctx, tpi_json_size(list), sizeof *merge);
     if (merge == NULL)
         return false;
-    ok = fill_merges(ctx, name, list, m, merge, &n) && said(ctx, name, tpi_bpe_finish(m, merge, n, long_words), "the merges are wrong");
+    ok = fill_merges(ctx, name, list, m, merge, &n) &&
+         said(ctx, name, tpi_bpe_finish(m, merge, n, long_words), "the merges are wrong");
     tpi_free(merge);
     return ok;
 }
@@ -181,8 +185,8 @@ static bool add_token(tp_ctx *ctx, const char *name, const tpi_json *j, tp_token
     return a.text != NULL && tp_ok(ctx);
 }
 
-/* A token that the model has keeps the model's id; others are numbered from the size of the vocabulary, whatever the file says:
- * that is what the original does, and files that it wrote agree. */
+/* A token that the model has keeps the model's id; others are numbered from the size of the vocabulary, whatever the
+ * file says: that is what the original does, and files that it wrote agree. */
 bool tpi_tok_read_added(tp_ctx *ctx, const char *name, const tpi_json *j, tp_tokenizer *tok)
 {
     const tpi_json *list = tpi_json_array(ctx, name, j, "added_tokens", false);
@@ -205,7 +209,8 @@ static bool put_around(tp_ctx *ctx, const char *name, tp_tokenizer *tok, bool af
     int            *n = after ? &a->n_after : &a->n_before;
 
     if (id < 0 || id >= tok->n_ids)
-        return tp_fail(ctx, TP_EFORMAT, "%s: post_processor adds the id %lld, which no token has", name, (long long)id) != NULL;
+        return tp_fail(ctx, TP_EFORMAT, "%s: post_processor adds the id %lld, which no token has", name,
+                       (long long)id) != NULL;
     if (*n == TPI_AROUND_MAX)
         return tp_fail(ctx, TP_EFORMAT, "%s: post_processor adds more than %d tokens", name, TPI_AROUND_MAX) != NULL;
     (after ? a->after : a->before)[(*n)++] = (int32_t)id;
@@ -213,16 +218,19 @@ static bool put_around(tp_ctx *ctx, const char *name, tp_tokenizer *tok, bool af
 }
 
 /* The piece {"SpecialToken": {"id": "<s>"}} stands for the ids of special_tokens["<s>"]. */
-static bool put_special(tp_ctx *ctx, const char *name, const tpi_json *j, const tpi_json *piece, tp_tokenizer *tok, bool after)
+static bool put_special(tp_ctx *ctx, const char *name, const tpi_json *j, const tpi_json *piece, tp_tokenizer *tok,
+                        bool after)
 {
     const char     *id = tpi_json_string(tpi_json_get(piece, "id"), NULL);
     const tpi_json *ids = id ? tpi_json_get(tpi_json_get(tpi_json_get(j, "special_tokens"), id), "ids") : NULL;
     bool            ok = tpi_json_is(ids) == TPI_JSON_ARRAY;
 
     if (!ok)
-        return tp_fail(ctx, TP_EFORMAT, "%s: post_processor has no ids for the special token '%.60s'", name, id ? id : "") != NULL;
+        return tp_fail(ctx, TP_EFORMAT, "%s: post_processor has no ids for the special token '%.60s'", name,
+                       id ? id : "") != NULL;
     for (size_t i = 0; i < tpi_json_size(ids) && ok; i++)
-        ok = tpi_json_is(tpi_json_at(ids, i)) == TPI_JSON_INT && put_around(ctx, name, tok, after, tpi_json_integer(tpi_json_at(ids, i)));
+        ok = tpi_json_is(tpi_json_at(ids, i)) == TPI_JSON_INT &&
+             put_around(ctx, name, tok, after, tpi_json_integer(tpi_json_at(ids, i)));
     return ok;
 }
 
@@ -253,7 +261,8 @@ static bool read_pair(tp_ctx *ctx, const char *name, const tpi_json *j, tp_token
 
     if (tpi_json_is(cls) != TPI_JSON_INT || tpi_json_is(sep) != TPI_JSON_INT)
         return tp_fail(ctx, TP_EFORMAT, "%s: post_processor has no ids for cls and sep", name) != NULL;
-    return put_around(ctx, name, tok, false, tpi_json_integer(cls)) && put_around(ctx, name, tok, true, tpi_json_integer(sep));
+    return put_around(ctx, name, tok, false, tpi_json_integer(cls)) &&
+           put_around(ctx, name, tok, true, tpi_json_integer(sep));
 }
 
 /* ByteLevel only moves offsets. */

@@ -65,7 +65,8 @@ static tp_code strip(const tpi_tok_step *s, const char *text, size_t n, tp_text 
     return tpi_text_add(out, text + begin, end - begin);
 }
 
-/* A match at the very beginning takes the beginning away, unless it is one character that another one stands for now. */
+/* A match at the very beginning takes the beginning away, unless it is one character that another one stands for now.
+ */
 static void replaced(const tpi_tok_step *s, const tpi_tok_work *w, const char *text, front *f)
 {
     size_t one = 0;
@@ -99,8 +100,8 @@ static tp_code apply(const tpi_tok_step *s, tpi_tok_work *w, const char *text, s
     return rc;
 }
 
-tp_code tpi_tok_normalize(const tpi_tok_steps *steps, tpi_tok_work *w, const char *s, size_t n, const char **out, size_t *out_n,
-                          size_t *lead, bool *head)
+tp_code tpi_tok_normalize(const tpi_tok_steps *steps, tpi_tok_work *w, const char *s, size_t n, const char **out,
+                          size_t *out_n, size_t *lead, bool *head)
 {
     front   f = { 0, *head };
     tp_code rc = TP_OK;

@@ -117,9 +117,11 @@ static bool read_replace(part *p, const tpi_json *j)
 
 static bool read_normalizer(part *p, const tpi_json *j, const char *type)
 {
-    static const char *const form[] = { [TPI_NFC] = "NFC", [TPI_NFD] = "NFD", [TPI_NFKC] = "NFKC", [TPI_NFKD] = "NFKD" };
-    tpi_tok_step             s = { .kind = TPI_STEP_FORM };
-    const char              *text;
+    static const char *const form[] = {
+        [TPI_NFC] = "NFC", [TPI_NFD] = "NFD", [TPI_NFKC] = "NFKC", [TPI_NFKD] = "NFKD"
+    };
+    tpi_tok_step s = { .kind = TPI_STEP_FORM };
+    const char  *text;
 
     for (int f = TPI_NFC; f <= TPI_NFKD; f++) {
         if (strcmp(type, form[f]) == 0) {
@@ -156,8 +158,10 @@ bool tpi_tok_read_normalizer(tp_ctx *ctx, const char *name, const tpi_json *j, t
 
 static bool read_behaviour(part *p, const tpi_json *j, tpi_tok_behaviour *b)
 {
-    static const char *const name[] = { [TPI_REMOVED] = "Removed", [TPI_ISOLATED] = "Isolated",
-                                        [TPI_WITH_PREVIOUS] = "MergedWithPrevious", [TPI_WITH_NEXT] = "MergedWithNext",
+    static const char *const name[] = { [TPI_REMOVED] = "Removed",
+                                        [TPI_ISOLATED] = "Isolated",
+                                        [TPI_WITH_PREVIOUS] = "MergedWithPrevious",
+                                        [TPI_WITH_NEXT] = "MergedWithNext",
                                         [TPI_CONTIGUOUS] = "Contiguous" };
     const char              *s = tpi_json_text(p->ctx, p->where, j, "behavior", "Isolated");
 
@@ -197,7 +201,8 @@ static bool read_byte_level(part *p, const tpi_json *j)
 
     if (prefix && !add(p, (tpi_tok_step){ .kind = TPI_STEP_PREFIX }))
         return false;
-    if (regex && !split(p, tpi_tok_pattern(p->ctx, p->where, tpi_gpt2_pattern, strlen(tpi_gpt2_pattern)), TPI_ISOLATED, false))
+    if (regex &&
+        !split(p, tpi_tok_pattern(p->ctx, p->where, tpi_gpt2_pattern, strlen(tpi_gpt2_pattern)), TPI_ISOLATED, false))
         return false;
     return add(p, (tpi_tok_step){ .kind = TPI_STEP_BYTES });
 }
@@ -249,7 +254,8 @@ static bool read_pretok(part *p, const tpi_json *j, const char *type)
     if (strcmp(type, "WhitespaceSplit") == 0)
         return split_class(p, tpi_is_space, TPI_REMOVED);
     if (strcmp(type, "Whitespace") == 0)
-        return split(p, tpi_tok_pattern(p->ctx, p->where, tpi_word_pattern, strlen(tpi_word_pattern)), TPI_REMOVED, true);
+        return split(p, tpi_tok_pattern(p->ctx, p->where, tpi_word_pattern, strlen(tpi_word_pattern)), TPI_REMOVED,
+                     true);
     return wrong_type(p, type);
 }
 

@@ -1,26 +1,30 @@
 /*
- * tok_pattern.c - regular expressions of a tokenizer.json.  They are written for Oniguruma in its Ruby syntax; PCRE2 differs in
- * what \s, \w, \h, ^, $ and the option m stand for, so those are rewritten.
+ * tok_pattern.c - regular expressions of a tokenizer.json.  They are written for Oniguruma in its Ruby syntax; PCRE2
+ * differs in what \s, \w, \h, ^, $ and the option m stand for, so those are rewritten.
  */
 #include "models/text/tok.h"
 
 #include <string.h>
 
-const char *const tpi_gpt2_pattern = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+const char *const tpi_gpt2_pattern =
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 const char *const tpi_word_pattern = "[\\w\\x{200c}\\x{200d}]+|[^\\w\\x{200c}\\x{200d}\\s]+";
 
-/* PCRE2 counts U+180E as white space, and no combining marks as parts of words; the last four are letters in circles and squares. */
+/* PCRE2 counts U+180E as white space, and no combining marks as parts of words; the last four are letters in circles
+ * and squares. */
 #define SPACE "\\t-\\r\\x{85}\\p{Z}"
-#define WORD "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+#define WORD                                                                                                        \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{" \
+    "1f189}"
 #define HEX "0-9a-fA-F"
 
 typedef struct reader {
     tp_ctx     *ctx;
     const char *what, *s;
     size_t      n, i;
-    bool        class; /* inside [...] */
-    bool        begun; /* right behind [ or [^, where ] is a character */
-    tp_text     out;
+    bool class;    /* inside [...] */
+    bool    begun; /* right behind [ or [^, where ] is a character */
+    tp_text out;
 } reader;
 
 static bool put(reader *r, const char *s, size_t n)
@@ -38,7 +42,8 @@ static bool put_text(reader *r, const char *s)
 
 static bool refuse(reader *r, const char *why)
 {
-    (void)tp_fail(r->ctx, TP_EFORMAT, "%s: the regular expression has %s at byte %zu, which is not supported", r->what, why, r->i);
+    (void)tp_fail(r->ctx, TP_EFORMAT, "%s: the regular expression has %s at byte %zu, which is not supported", r->what,
+                  why, r->i);
     return false;
 }
 
@@ -175,15 +180,20 @@ tpi_regex *tpi_tok_literal(tp_ctx *ctx, const char *what, const char *text, size
 {
     tp_text    t = { 0 };
     tpi_regex *re = NULL;
-    bool       ok = n <= TPI_REGEX_MAX / 2;
+    tp_code    rc = TP_OK;
 
-    for (size_t i = 0; i < n && ok; i++)
-        ok = (strchr("\\^$.[]|()?*+{}#- ", text[i]) == NULL || text[i] == '\0' || tpi_text_add(&t, "\\", 1) == TP_OK) &&
-             tpi_text_add(&t, text + i, 1) == TP_OK;
-    if (ok)
+    if (n > TPI_REGEX_MAX / 2)
+        return tp_fail(ctx, TP_EFORMAT, "%s: the text has %zu bytes, at most %d are taken", what, n, TPI_REGEX_MAX / 2);
+    for (size_t i = 0; i < n && rc == TP_OK; i++) {
+        if (text[i] != '\0' && strchr("\\^$.[]|()?*+{}#- ", text[i]) != NULL)
+            rc = tpi_text_add(&t, "\\", 1);
+        if (rc == TP_OK)
+            rc = tpi_text_add(&t, text + i, 1);
+    }
+    if (rc == TP_OK)
         re = tpi_regex_new(ctx, what, t.p ? t.p : "", t.n);
     else
-        (void)tp_fail(ctx, TP_EFORMAT, "%s: the text of %zu bytes is too long", what, n);
+        (void)tp_fail(ctx, rc, "%s: out of memory", what);
     tp_text_free(&t);
     return re;
 }

@@ -48,7 +48,8 @@ static tp_code split(const tpi_tok_step *s, tpi_tok_work *w, const char *text, c
     for (size_t i = 0; i < w->n_hit && rc == TP_OK; i++) {
         size_t begin = w->hit[i].begin;
 
-        rc = make(w, p->at + begin, w->hit[i].end - begin, p->lead > begin ? p->lead - begin : 0, p->head && begin <= p->lead);
+        rc = make(w, p->at + begin, w->hit[i].end - begin, p->lead > begin ? p->lead - begin : 0,
+                  p->head && begin <= p->lead);
     }
     return rc;
 }
@@ -128,7 +129,8 @@ static void swap(tpi_tok_work *w)
     w->cap_made = cap;
 }
 
-tp_code tpi_tok_pretokenize(const tpi_tok_steps *steps, tpi_tok_work *w, const char *text, const tpi_tok_piece *whole, const char **out)
+tp_code tpi_tok_pretokenize(const tpi_tok_steps *steps, tpi_tok_work *w, const char *text, const tpi_tok_piece *whole,
+                            const char **out)
 {
     tp_code rc;
 

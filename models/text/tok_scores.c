@@ -1,10 +1,14 @@
-/* tok_scores.c - merges of a SentencePiece vocabulary, which has none: every way to make a piece of two, best score first. */
+/* tok_scores.c - merges of a SentencePiece vocabulary, which has none: every way to make a piece of two, best score
+ * first. */
 #include "models/text/tok.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { PIECE_MAX = 1024 }; /* bytes; longer pieces are not made of others, or a hostile file would take quadratic time */
+enum {
+    PIECE_MAX = 1024
+}; /* bytes; longer pieces are not made of others, or a hostile file would take quadratic time */
 
 typedef struct join {
     float    score;
@@ -34,7 +38,8 @@ static int compare(const void *x, const void *y)
     return p->a != q->a ? (p->a < q->a ? -1 : 1) : (p->b > q->b) - (p->b < q->b);
 }
 
-static bool joins_of(tp_ctx *ctx, const tpi_vocab *pieces, const tpi_gguf_string *s, uint32_t token, float score, joins *l)
+static bool joins_of(tp_ctx *ctx, const tpi_vocab *pieces, const tpi_gguf_string *s, uint32_t token, float score,
+                     joins *l)
 {
     uint32_t chars = 0, left = 0;
 
@@ -75,7 +80,7 @@ static bool collect(tp_ctx *ctx, const tpi_gguf_vocab *v, tpi_vocab *pieces, joi
         return tp_fail(ctx, TP_ENOMEM, "out of memory") != NULL;
     for (size_t i = 0; i < v->n && ok; i++)
         if (v->tokens[i].n <= PIECE_MAX && i < (size_t)pieces->n_ids && pieces->of_id[i] >= 0)
-            ok = joins_of(ctx, pieces, &v->tokens[i], (uint32_t)i, v->scores[i], l);
+            ok = joins_of(ctx, pieces, &v->tokens[i], (uint32_t)i, isnan(v->scores[i]) ? -INFINITY : v->scores[i], l);
     return ok;
 }
 

@@ -1,4 +1,5 @@
-/* tok_split.c - where a text is to be split: matches of a pattern or of a class of characters, and what is done with them. */
+/* tok_split.c - where a text is to be split: matches of a pattern or of a class of characters, and what is done with
+ * them. */
 #include "models/text/tok.h"
 
 static tp_code hit(tpi_tok_work *w, size_t begin, size_t end, bool match)
@@ -143,19 +144,10 @@ static void with_next(tpi_tok_work *w)
 void tpi_tok_join_hits(tpi_tok_behaviour b, tpi_tok_work *w)
 {
     switch (b) {
-    case TPI_REMOVED:
-        removed(w);
-        break;
-    case TPI_ISOLATED:
-        break;
-    case TPI_WITH_PREVIOUS:
-        with_previous(w);
-        break;
-    case TPI_WITH_NEXT:
-        with_next(w);
-        break;
-    case TPI_CONTIGUOUS:
-        contiguous(w);
-        break;
+    case TPI_REMOVED: removed(w); break;
+    case TPI_ISOLATED: break;
+    case TPI_WITH_PREVIOUS: with_previous(w); break;
+    case TPI_WITH_NEXT: with_next(w); break;
+    case TPI_CONTIGUOUS: contiguous(w); break;
     }
 }

@@ -3,21 +3,21 @@
 
 #include <string.h>
 
-enum {
-    PATIENCE = 8,      /* ids to wait for the rest of a character; none is longer than 4 bytes */
-    LONGEST_WAIT = 256 /* ids to wait for any text at all */
-};
+enum { PATIENCE = 64 }; /* ids to wait for a text whose end is whole */
 
 /*
- * A decoder step may look at neighbours (a leading space is stripped from the first token only), so the ids given out last are
- * decoded again together with the new ones, and what their text is longer by is new.
+ * A step of the decoder may look at neighbours (a leading space is stripped from the first token only), so a window of
+ * ids is decoded as a whole, and what its text is longer by than what has been given out is new.  U+FFFD at its end may
+ * become a character yet.  Where the text is whole, the window shrinks to the ids since the last such place.
  */
 struct tp_decoder {
     const tp_tokenizer *tok;
     unsigned            flags;
-    tp_ids              ids;  /* those given out last, then those that wait */
-    int64_t             done; /* how many have been given out */
-    tp_text             before, all, out;
+    tp_ids              ids;
+    int64_t             done; /* ids up to the last place where the text was whole */
+    size_t              sent; /* bytes of the window's text that have been given out */
+    int64_t             wait; /* ids since something was given out */
+    tp_text             all, out;
 };
 
 tp_decoder *tp_decoder_new(tp_ctx *ctx, const tp_tokenizer *tok, unsigned flags)
@@ -41,46 +41,57 @@ void tp_decoder_free(tp_decoder *dec)
     if (dec == NULL)
         return;
     tp_ids_free(&dec->ids);
-    tp_text_free(&dec->before);
     tp_text_free(&dec->all);
     tp_text_free(&dec->out);
     tpi_free(dec);
 }
 
-static bool unfinished(const tp_text *t)
+/* The text without the U+FFFD at its end. */
+static size_t whole(const tp_text *t)
 {
-    return t->n >= 3 && memcmp(t->p + t->n - 3, "\xef\xbf\xbd", 3) == 0;
+    size_t n = t->n;
+
+    while (n >= 3 && memcmp(t->p + n - 3, "\xef\xbf\xbd", 3) == 0)
+        n -= 3;
+    return n;
 }
 
-/* Gives out what `all` is longer by than `before`, and keeps the ids that waited as the ones given out last. */
-static tp_code give(tp_decoder *d)
+static tp_code shrink(tp_decoder *d)
 {
-    size_t  same = d->before.n < d->all.n ? d->before.n : d->all.n;
-    int64_t wait = d->ids.n - d->done;
+    int64_t rest = d->ids.n - d->done;
     tp_code rc;
 
-    /* A byte may have spoilt a run that was whole before; what is out is out, but characters are not cut. */
-    while (same < d->all.n && ((unsigned char)d->all.p[same] & 0xc0) == 0x80)
-        same++;
-    rc = tpi_text_add(&d->out, d->all.p + same, d->all.n - same);
-    if (wait > 0 && d->done > 0)
-        memmove(d->ids.id, d->ids.id + d->done, (size_t)wait * sizeof *d->ids.id);
-    d->ids.n = d->done = wait;
+    if (rest > 0 && d->done > 0)
+        memmove(d->ids.id, d->ids.id + d->done, (size_t)rest * sizeof *d->ids.id);
+    d->ids.n = d->done = rest;
+    d->all.n = 0;
+    rc = tpi_detokenize(d->tok, d->ids.id, d->ids.n, d->flags, &d->all);
+    d->sent = d->all.n;
     return rc;
 }
 
 static tp_code step(tp_decoder *d, bool end)
 {
-    int64_t wait = d->ids.n - d->done;
+    size_t  n;
+    bool    patient;
     tp_code rc;
 
-    d->before.n = d->all.n = 0;
-    rc = tpi_detokenize(d->tok, d->ids.id, d->done, d->flags, &d->before);
-    if (rc == TP_OK)
-        rc = tpi_detokenize(d->tok, d->ids.id, d->ids.n, d->flags, &d->all);
-    if (rc != TP_OK || (!end && d->all.n <= d->before.n && wait < LONGEST_WAIT) || (!end && unfinished(&d->all) && wait < PATIENCE))
+    d->all.n = 0;
+    rc = tpi_detokenize(d->tok, d->ids.id, d->ids.n, d->flags, &d->all);
+    if (rc != TP_OK)
         return rc;
-    return give(d);
+    patient = !end && ++d->wait < PATIENCE;
+    n = patient ? whole(&d->all) : d->all.n;
+    if (n <= d->sent && patient)
+        return TP_OK;
+    /* A byte may have spoilt a run of bytes that was given out as characters; what is out is out, but none is cut. */
+    while (d->sent < n && ((unsigned char)d->all.p[d->sent] & 0xc0) == 0x80)
+        d->sent++;
+    if (n > d->sent)
+        rc = tpi_text_add(&d->out, d->all.p + d->sent, n - d->sent);
+    d->sent = n;
+    d->wait = 0;
+    return rc == TP_OK && n == d->all.n ? shrink(d) : rc;
 }
 
 static const char *answer(tp_ctx *ctx, tp_decoder *d, tp_code rc)
@@ -119,6 +130,7 @@ const char *tp_decoder_end(tp_ctx *ctx, tp_decoder *dec)
     rc = tpi_text_add(&dec->out, "", 0);
     if (rc == TP_OK)
         rc = step(dec, true);
-    dec->ids.n = dec->done = 0;
+    dec->ids.n = dec->done = dec->wait = 0;
+    dec->sent = 0;
     return answer(ctx, dec, rc);
 }

@@ -182,9 +182,9 @@ typedef struct way {
     tpi_tok_work       *w;
     unsigned            flags;
     tp_ids             *ids;
-    const char         *raw;         /* the user's text */
-    const char         *text;        /* the stretch between two raw tokens, normalised */
-    size_t              lead;        /* as in tpi_tok_piece, of that stretch */
+    const char         *raw;  /* the user's text */
+    const char         *text; /* the stretch between two raw tokens, normalised */
+    size_t              lead; /* as in tpi_tok_piece, of that stretch */
     bool                head;
     bool                continued;
 } way;
@@ -262,7 +262,10 @@ bool tp_tokenize(tp_ctx *ctx, const tp_tokenizer *tok, const char *text, size_t 
     if (!tp_ok(ctx))
         return false;
     if (tok == NULL || ids == NULL || (text == NULL && n > 0))
-        return tp_fail(ctx, TP_EARG, "tokenize: the %s is NULL", tok == NULL ? "tokenizer" : ids == NULL ? "list of ids" : "text");
+        return tp_fail(ctx, TP_EARG, "tokenize: the %s is NULL",
+                       tok == NULL   ? "tokenizer"
+                       : ids == NULL ? "list of ids"
+                                     : "text");
     rc = tpi_tokenize(tok, text ? text : "", n, flags, ids);
     if (rc == TP_OK)
         return true;
@@ -280,7 +283,10 @@ bool tp_detokenize(tp_ctx *ctx, const tp_tokenizer *tok, const int32_t *id, int6
     if (!tp_ok(ctx))
         return false;
     if (tok == NULL || text == NULL || (id == NULL && n > 0))
-        return tp_fail(ctx, TP_EARG, "detokenize: the %s is NULL", tok == NULL ? "tokenizer" : text == NULL ? "text" : "list of ids");
+        return tp_fail(ctx, TP_EARG, "detokenize: the %s is NULL",
+                       tok == NULL    ? "tokenizer"
+                       : text == NULL ? "text"
+                                      : "list of ids");
     rc = tpi_detokenize(tok, id, n, flags, text);
     if (rc == TP_OK)
         return true;

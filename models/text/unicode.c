@@ -187,8 +187,8 @@ bool tpi_is_space(uint32_t c)
 {
     if (c < 0x80)
         return c == ' ' || (c >= '\t' && c <= '\r');
-    return c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f ||
-           c == 0x205f || c == 0x3000;
+    return c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 ||
+           c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
 static utf8proc_category_t category(uint32_t c)
@@ -358,8 +358,8 @@ static tp_code normalize_run(points *q, tpi_form form, const char *s, size_t n, 
     return rc;
 }
 
-/* ASCII is its own normal form, but its last character may combine with what follows: so a run to normalise is one ASCII
- * character and all others up to the next ASCII one, which never combines with what stands before it. */
+/* ASCII is its own normal form, but its last character may combine with what follows: so a run to normalise is one
+ * ASCII character and all others up to the next ASCII one, which never combines with what stands before it. */
 tp_code tpi_normal_form(tpi_form form, const char *s, size_t n, tp_text *out)
 {
     points  q = { 0 };

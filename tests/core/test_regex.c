@@ -198,8 +198,9 @@ static void test_files(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_find),    cmocka_unit_test(test_whole),     cmocka_unit_test(test_refuses),
-                                        cmocka_unit_test(test_limit),   cmocka_unit_test(test_threads),   cmocka_unit_test(test_no_memory),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_find),    cmocka_unit_test(test_whole),
+                                        cmocka_unit_test(test_refuses), cmocka_unit_test(test_limit),
+                                        cmocka_unit_test(test_threads), cmocka_unit_test(test_no_memory),
                                         cmocka_unit_test(test_files) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
