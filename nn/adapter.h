@@ -1,9 +1,10 @@
 /*
  * adapter.h - the chain of adapters of a linear layer: small trainable modules that compute the layer in its place.
  *
- * An adapter's forward gets x and returns the layer's output; tp_adapter_next computes what lies below it: the adapter attached before,
- * or the layer itself.  So variants on the output (DiaBlo, LoRA), on the input (OFT) and on the weight (DoRA) fit one signature.  A
- * variant of one's own is a struct that begins with tp_adapter, an init, a forward, and a tp_adapter_type.
+ * An adapter's forward gets x and returns the layer's output; tp_adapter_next computes what lies below it: the adapter
+ * attached before, or the layer itself.  So variants on the output (DiaBlo, LoRA), on the input (OFT) and on the weight
+ * (DoRA) fit one signature.  A variant of one's own is a struct that begins with tp_adapter, an init, a forward, and a
+ * tp_adapter_type.
  */
 #ifndef TP_ADAPTER_H
 #define TP_ADAPTER_H
@@ -18,8 +19,8 @@ typedef struct tp_linear       tp_linear;
 typedef struct tp_adapter      tp_adapter;
 typedef struct tp_adapter_type tp_adapter_type;
 
-/* First member of every variant's struct.  As a module it is a child of its layer, but its name does not show in paths: the parameter
- * block_A of an adapter on q_proj is "...q_proj.block_A". */
+/* First member of every variant's struct.  As a module it is a child of its layer, but its name does not show in paths:
+ * the parameter block_A of an adapter on q_proj is "...q_proj.block_A". */
 struct tp_adapter {
     tp_module              m;
     const tp_adapter_type *type;
@@ -33,8 +34,8 @@ struct tp_adapter {
 
 typedef enum { TP_OPT_INT, TP_OPT_REAL, TP_OPT_BOOL } tp_opt_kind;
 
-/* A row of a type's table of options: drives the struct, JSON and the command line.  INT fields are int, REAL double, BOOL int.  A
- * value of 0 in the struct means the default, a negative number "really zero / off". */
+/* A row of a type's table of options: drives the struct, JSON and the command line.  INT fields are int, REAL double,
+ * BOOL int.  A value of 0 in the struct means the default, a negative number "really zero / off". */
 typedef struct tp_option {
     const char *name;
     size_t      offset;
@@ -48,7 +49,8 @@ struct tp_adapter_type {
     size_t           size;      /* of the struct that begins with tp_adapter */
     size_t           opts_size; /* of the options struct */
     const tp_option *options;   /* ended by a row without a name; NULL: none */
-    /* Creates the parameters for its layer.  The struct is zeroed but for its tp_adapter; ad->opts has defaults filled in. */
+    /* Creates the parameters for its layer.  The struct is zeroed but for its tp_adapter; ad->opts has defaults filled
+     * in. */
     void (*init)(tp_ctx *ctx, tp_adapter *ad);
     /* The layer's output. */
     tp_tensor *(*forward)(tp_ctx *ctx, tp_adapter *ad, tp_tensor *x);
@@ -61,8 +63,8 @@ struct tp_adapter_type {
 /* What lies below ad, computed from x. */
 TP_API tp_tensor *tp_adapter_next(tp_ctx *ctx, tp_adapter *ad, tp_tensor *x);
 /*
- * tp_adapter_attach: puts an adapter of this type on the layer, above those that are there.  It is trained; whether the layer is too
- * stays as it is (tp_attach freezes it).  tp_module_free(&ad->m) takes it off again.
+ * tp_adapter_attach: puts an adapter of this type on the layer, above those that are there.  It is trained; whether the
+ * layer is too stays as it is (tp_attach freezes it).  tp_module_free(&ad->m) takes it off again.
  *
  *   opts     the type's options struct, copied; NULL: all defaults
  *   returns  the adapter; NULL after a failure, and then the layer is as it was

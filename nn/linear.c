@@ -72,7 +72,8 @@ static bool complete_option(tp_ctx *ctx, const tp_adapter_type *type, const tp_o
     }
     v = given == 0 ? o->standard : given < 0 ? 0 : given;
     if (!(v >= o->low && v <= o->high))
-        return tp_fail(ctx, TP_EARG, "%s: %s is %g, expected %g to %g", type->name, o->name, given, o->low, o->high) != NULL;
+        return tp_fail(ctx, TP_EARG, "%s: %s is %g, expected %g to %g", type->name, o->name, given, o->low, o->high) !=
+               NULL;
     i = (int)v;
     if (o->kind == TP_OPT_REAL)
         memcpy(field, &v, sizeof v);
@@ -137,7 +138,8 @@ tp_adapter *tp_adapter_attach(tp_ctx *ctx, tp_linear *linear, const tp_adapter_t
     if (!tp_ok(ctx) || linear == NULL || linear->w == NULL || type == NULL)
         return tp_fail(ctx, TP_EARG, "adapter_attach: no layer or no type");
     if (type->name == NULL || type->size < sizeof *ad || type->init == NULL || type->forward == NULL)
-        return tp_fail(ctx, TP_EARG, "adapter_attach: a type needs a name, init, forward, and a struct that begins with tp_adapter");
+        return tp_fail(ctx, TP_EARG,
+                       "adapter_attach: a type needs a name, init, forward, and a struct that begins with tp_adapter");
     before = tp_module_enter(ctx, &linear->m);
     s = tp_scope_begin(ctx);
     ad = adapter_new(ctx, linear, type, opts);

@@ -14,7 +14,7 @@ static const char *prefix_of(const tp_module *m)
     return m->name[0] == '\0' && m->parent != NULL ? prefix_of(m->parent) : m->path;
 }
 
-/* ---- making ---------------------------------------------------------------------------------------------------------- */
+/* ---- making ------------------------------------------------------------------------------------------------------ */
 
 /* Whether m is parent, above it, or one of its children. */
 static bool in_tree(const tp_module *m, const tp_module *parent)
@@ -35,7 +35,8 @@ static bool name_it(tp_ctx *ctx, tp_module *m, const tp_module *parent, const ch
     bool        dot = prefix[0] != '\0' && name[0] != '\0';
 
     if (strlen(prefix) + strlen(name) + 2 > sizeof path || strlen(kind) >= sizeof path)
-        return tp_fail(ctx, TP_EARG, "module_init: the path of '%.80s' would have more than %d bytes", name, MAX_PATH - 1) != NULL;
+        return tp_fail(ctx, TP_EARG, "module_init: the path of '%.80s' would have more than %d bytes", name,
+                       MAX_PATH - 1) != NULL;
     snprintf(path, sizeof path, "%s%s%s", prefix, dot ? "." : "", parent ? name : "");
     for (const tp_module *c = parent ? parent->child : NULL; c != NULL; c = c->next)
         if (name[0] != '\0' && strcmp(c->name, name) == 0)
@@ -99,7 +100,7 @@ void *tp_module_new(tp_ctx *ctx, size_t size, tp_module *parent, const char *kin
     return m;
 }
 
-/* ---- freeing --------------------------------------------------------------------------------------------------------- */
+/* ---- freeing ----------------------------------------------------------------------------------------------------- */
 
 static void free_below(tp_module *m)
 {
@@ -140,7 +141,7 @@ void tp_module_free(tp_module *m)
     free_below(m);
 }
 
-/* ---- parameters ------------------------------------------------------------------------------------------------------ */
+/* ---- parameters -------------------------------------------------------------------------------------------------- */
 
 static tp_param *own_param(const tp_module *m, const char *name)
 {
@@ -179,7 +180,8 @@ tp_tensor *tp_param_set(tp_ctx *ctx, tp_module *m, tp_tensor **slot, const char 
     if (!tpi_check(ctx, "param_set", x, 0))
         return NULL;
     if (strlen(name) >= MAX_NAME - MAX_PATH)
-        return tp_fail(ctx, TP_EARG, "param_set: the name %.80s... has more than %d bytes", name, MAX_NAME - MAX_PATH - 1);
+        return tp_fail(ctx, TP_EARG, "param_set: the name %.80s... has more than %d bytes", name,
+                       MAX_NAME - MAX_PATH - 1);
     p = own_param(m, name);
     if (p != NULL && p->slot != slot)
         return tp_fail(ctx, TP_EARG, "param_set: '%s' has a parameter %s already", m->path, name);
@@ -193,7 +195,8 @@ tp_tensor *tp_param_set(tp_ctx *ctx, tp_module *m, tp_tensor **slot, const char 
     return x;
 }
 
-tp_tensor *tp_param_new(tp_ctx *ctx, tp_module *m, tp_tensor **slot, const char *name, tp_dtype t, int ndim, const int64_t *dim)
+tp_tensor *tp_param_new(tp_ctx *ctx, tp_module *m, tp_tensor **slot, const char *name, tp_dtype t, int ndim,
+                        const int64_t *dim)
 {
     tp_scope   s;
     tp_tensor *x;
@@ -213,9 +216,9 @@ tp_tensor *tp_param_new(tp_ctx *ctx, tp_module *m, tp_tensor **slot, const char 
     return x;
 }
 
-/* ---- finding --------------------------------------------------------------------------------------------------------- */
+/* ---- finding ----------------------------------------------------------------------------------------------------- */
 
-/* What follows c's name in path: "" at its end, NULL when path does not begin with it.  Nameless modules take nothing. */
+/* What follows c's name in path: "" at its end, NULL when path does not begin with it; all of it for a nameless c. */
 static const char *behind(const tp_module *c, const char *path)
 {
     size_t n = strlen(c->name);
@@ -253,7 +256,7 @@ tp_param *tp_param_find(tp_module *root, const char *name)
     return p;
 }
 
-/* ---- walks ----------------------------------------------------------------------------------------------------------- */
+/* ---- walks ------------------------------------------------------------------------------------------------------- */
 
 void tp_module_walk(tp_module *m, void (*fn)(tp_module *m, void *user), void *user)
 {
@@ -305,7 +308,8 @@ static void count_slots(tp_module *m, void *user)
         ++*(size_t *)user;
 }
 
-void tp_module_params(tp_module *m, bool unique, void (*fn)(tp_module *m, tp_param *p, const char *name, void *user), void *user)
+void tp_module_params(tp_module *m, bool unique, void (*fn)(tp_module *m, tp_param *p, const char *name, void *user),
+                      void *user)
 {
     param_walk w = { fn, user, NULL, 15 };
     size_t     n = 0;
@@ -346,7 +350,7 @@ tp_count tp_module_count(tp_module *m)
     return c;
 }
 
-/* ---- running --------------------------------------------------------------------------------------------------------- */
+/* ---- running ----------------------------------------------------------------------------------------------------- */
 
 static void set_training(tp_module *m, void *user)
 {

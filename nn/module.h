@@ -1,8 +1,9 @@
 /*
  * module.h - modules: structs that own named parameters and nest.
  *
- * A module is any struct whose first member is a tp_module.  Names follow the Hugging Face checkpoints: the parameter "weight" of
- * the module "q_proj" below "self_attn" ... is "model.layers.3.self_attn.q_proj.weight".  The root's own name does not count.
+ * A module is any struct whose first member is a tp_module.  Names follow the Hugging Face checkpoints: the parameter
+ * "weight" of the module "q_proj" below "self_attn" ... is "model.layers.3.self_attn.q_proj.weight".  The root's own
+ * name does not count.
  */
 #ifndef TP_MODULE_H
 #define TP_MODULE_H
@@ -40,18 +41,20 @@ struct tp_param {
     bool        buffer;    /* saved, but never trained */
 };
 
-/* ---- the tree -------------------------------------------------------------------------------------------------------- */
+/* ---- the tree ---------------------------------------------------------------------------------------------------- */
 
-/* Fills m and appends it to parent's children (NULL: a root).  The struct around m must outlive its parent's use.  Fails with TP_EARG
- * when the parent has a child of that name, or m is in the tree already (it is left alone then). */
+/* Fills m and appends it to parent's children (NULL: a root).  The struct around m must outlive its parent's use.
+ * Fails with TP_EARG when the parent has a child of that name, or m is in the tree already (it is left alone then). */
 TP_API void tp_module_init(tp_ctx *ctx, tp_module *m, tp_module *parent, const char *kind, const char *name);
-/* Memory for a module struct of size bytes (at least sizeof(tp_module)), zeroed, freed by tp_module_free; NULL after a failure. */
+/* Memory for a module struct of size bytes (at least sizeof(tp_module)), zeroed, freed by tp_module_free; NULL after a
+ * failure. */
 TP_API void *tp_module_new(tp_ctx *ctx, size_t size, tp_module *parent, const char *kind, const char *name);
-/* Releases the parameters of m and of everything below, and takes m out of its parent.  A child may be freed before or with its
- * parent, all of them before the context. */
+/* Releases the parameters of m and of everything below, and takes m out of its parent.  A child may be freed before or
+ * with its parent, all of them before the context. */
 TP_API void tp_module_free(tp_module *m);
 
-/* The module with this path below root ("layers.3.mlp"), root itself for ""; NULL when there is none, which is no error. */
+/* The module with this path below root ("layers.3.mlp"), root itself for ""; NULL when there is none, which is no
+ * error. */
 TP_API tp_module *tp_module_find(tp_module *root, const char *path);
 /* Calls fn on m and everything below it, parents first; fn may free or append below the module it is given. */
 TP_API void tp_module_walk(tp_module *m, void (*fn)(tp_module *m, void *user), void *user);
@@ -60,26 +63,27 @@ TP_API void tp_module_print(tp_ctx *ctx, tp_module *m, FILE *f);
 /* Switches dropout and the like in m and everything below. */
 TP_API void tp_module_set_training(tp_module *m, bool on);
 
-/* While a module's forward runs, messages begin with its path:  b = tp_module_enter(ctx, m); ...; tp_module_leave(ctx, b); */
+/* While a module's forward runs, messages begin with its path:  b = tp_module_enter(ctx, m); ...; tp_module_leave(ctx,
+ * b); */
 TP_API const char *tp_module_enter(tp_ctx *ctx, const tp_module *m);
 TP_API void        tp_module_leave(tp_ctx *ctx, const char *before);
 
-/* ---- parameters ------------------------------------------------------------------------------------------------------ */
+/* ---- parameters -------------------------------------------------------------------------------------------------- */
 
-/* Creates a parameter of m in *slot: zeros, trainable when dtype is floating.  Give it other values with tp_init_*.  The module owns
- * it.  Returns it.  Fails with TP_EARG when m has one of that name. */
+/* Creates a parameter of m in *slot: zeros, trainable when dtype is floating.  Give it other values with tp_init_*.
+ * The module owns it.  Returns it.  Fails with TP_EARG when m has one of that name. */
 TP_API tp_tensor *tp_param_new(tp_ctx *ctx, tp_module *m, tp_tensor **slot, const char *name, tp_dtype t, int ndim,
                                const int64_t *dim);
-/* Gives m an existing tensor as a parameter, new or in place of the one in this slot.  Tied weights are one tensor given to two
- * modules.  The module retains it. */
+/* Gives m an existing tensor as a parameter, new or in place of the one in this slot.  Tied weights are one tensor
+ * given to two modules.  The module retains it. */
 TP_API tp_tensor *tp_param_set(tp_ctx *ctx, tp_module *m, tp_tensor **slot, const char *name, tp_tensor *x);
-/* The parameter with this full name below root ("model.norm.weight"); of two adapters on a layer the first attached.  NULL when
- * there is none, which is no error. */
+/* The parameter with this full name below root ("model.norm.weight"); of two adapters on a layer the first attached.
+ * NULL when there is none, which is no error. */
 TP_API tp_param *tp_param_find(tp_module *root, const char *name);
 /* Calls fn on each parameter below m with its full name, parents first.  A storage that appears twice (tied
  * weights) comes twice unless unique is set. */
-TP_API void tp_module_params(tp_module *m, bool unique, void (*fn)(tp_module *m, tp_param *p, const char *name, void *user),
-                             void *user);
+TP_API void tp_module_params(tp_module *m, bool unique,
+                             void (*fn)(tp_module *m, tp_param *p, const char *name, void *user), void *user);
 
 typedef struct {
     int64_t all, trainable; /* elements, each storage once */
@@ -88,16 +92,16 @@ typedef struct {
 
 /* Counts the parameters below m; zeros for NULL. */
 TP_API tp_count tp_module_count(tp_module *m);
-/* Who the weights below root are, 32 hexadecimal digits: that of the file they came from (tp_file_identity), else a hash over names,
- * dtypes, shapes and values without adapters, taken at the first call.  NULL after a failure. */
+/* Who the weights below root are, 32 hexadecimal digits: that of the file they came from (tp_file_identity), else a
+ * hash over names, dtypes, shapes and values without adapters, taken at the first call.  NULL after a failure. */
 TP_API const char *tp_module_identity(tp_ctx *ctx, tp_module *root);
 
 /* Makes every parameter below m trainable (but for buffers and integers), or none. */
 TP_API void tp_module_freeze(tp_ctx *ctx, tp_module *m);
 TP_API void tp_module_unfreeze(tp_ctx *ctx, tp_module *m);
 /*
- * tp_module_train_only: trains the parameters whose full name, or a suffix of it after a dot, matches the regex, and freezes all
- * others.
+ * tp_module_train_only: trains the parameters whose full name, or a suffix of it after a dot, matches the regex, and
+ * freezes all others.
  *
  *   returns how many; 0 after a failure, and then nothing has changed
  *   fails   TP_EARG when a top-level alternative matches no parameter that can be trained (the names are listed)
@@ -106,7 +110,7 @@ TP_API int tp_module_train_only(tp_ctx *ctx, tp_module *m, const char *pattern);
 /* Drops the gradients of everything below m.  Works on a failed context. */
 TP_API void tp_grad_clear(tp_ctx *ctx, tp_module *m);
 
-/* ---- initialisers: write into x, which must not be a strided view, and return it ---------------------------------------- */
+/* ---- initialisers: write into x, which must not be a strided view, and return it --------------------------------- */
 
 /* Every element is value. */
 TP_API tp_tensor *tp_init_constant(tp_ctx *ctx, tp_tensor *x, double value);
@@ -114,8 +118,8 @@ TP_API tp_tensor *tp_init_constant(tp_ctx *ctx, tp_tensor *x, double value);
 TP_API tp_tensor *tp_init_normal(tp_ctx *ctx, tp_tensor *x, double mean, double std);
 /* U(low, high); low <= high. */
 TP_API tp_tensor *tp_init_uniform(tp_ctx *ctx, tp_tensor *x, double low, double high);
-/* U(-b, b), b = sqrt(6 / ((1 + a^2) fan_in)), fan_in = product of all sizes but the first (He et al. 2015; a = sqrt 5 is PyTorch's
- * default for layers and for LoRA's A). */
+/* U(-b, b), b = sqrt(6 / ((1 + a^2) fan_in)), fan_in = product of all sizes but the first (He et al. 2015; a = sqrt 5
+ * is PyTorch's default for layers and for LoRA's A). */
 TP_API tp_tensor *tp_init_kaiming(tp_ctx *ctx, tp_tensor *x, double a);
 /* U(-b, b), b = gain sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010). */
 TP_API tp_tensor *tp_init_xavier(tp_ctx *ctx, tp_tensor *x, double gain);

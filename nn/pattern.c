@@ -127,7 +127,7 @@ bool tpi_pattern_check(tp_ctx *ctx, const tpi_pattern *p, const char *names)
     return tp_ok(ctx);
 }
 
-/* ---- names that exist ------------------------------------------------------------------------------------------------ */
+/* ---- names that exist -------------------------------------------------------------------------------------------- */
 
 static bool has_word(const char *text, const char *word, size_t n)
 {

@@ -3,7 +3,7 @@
 #include "nn/module.h"
 #include "nn/pattern.h"
 
-/* ---- all of them ----------------------------------------------------------------------------------------------------- */
+/* ---- all of them ------------------------------------------------------------------------------------------------- */
 
 static bool can_train(const tp_param *p)
 {
@@ -52,7 +52,7 @@ void tp_grad_clear(tp_ctx *ctx, tp_module *m)
         tp_module_params(m, false, clear_one, NULL);
 }
 
-/* ---- by name --------------------------------------------------------------------------------------------------------- */
+/* ---- by name ----------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     tp_ctx      *ctx;
@@ -62,7 +62,8 @@ typedef struct {
     bool         apply;
 } selecting;
 
-/* First all are looked at, so that a pattern that does not fit changes nothing.  A tied weight has two names: one is enough. */
+/* First all are looked at, so that a pattern that does not fit changes nothing.  A tied weight has two names: one is
+ * enough. */
 static void select_one(tp_module *m, tp_param *p, const char *name, void *user)
 {
     selecting *s = user;
@@ -102,7 +103,7 @@ int tp_module_train_only(tp_ctx *ctx, tp_module *m, const char *pattern)
     return tp_ok(ctx) ? s.n : 0;
 }
 
-/* ---- printing -------------------------------------------------------------------------------------------------------- */
+/* ---- printing ---------------------------------------------------------------------------------------------------- */
 
 static void print_tree(tp_module *m, int depth, FILE *f)
 {

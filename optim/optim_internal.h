@@ -7,8 +7,9 @@
 
 /* One trained parameter. */
 typedef struct tpi_item {
-    tp_tensor  *p, *master, *m, *v; /* master: f32 copy of a 16-bit parameter; moments that the rule does without are NULL */
-    const char *name;               /* interned */
+    tp_tensor *p, *master, *m,
+        *v;           /* master: f32 copy of a 16-bit parameter; moments that the rule does without are NULL */
+    const char *name; /* interned */
     double      lr_factor, decay;
     int64_t     steps;   /* with a gradient: parameters that sit out a step are not corrected for it */
     uint32_t    version; /* of p's values when master was last its source */

@@ -15,12 +15,13 @@ static bool usable(tp_ctx *ctx, const char *what, const tp_optim *opt)
         return tp_fail(ctx, TP_EARG, "%s: no optimiser of this context", what) != NULL;
     for (size_t i = 0; i < opt->n; i++)
         if (opt->items[i].p->void_grad)
-            return tp_fail(ctx, TP_EARG, "%s: the gradient of %s is void, its backward failed; drop it with tp_grad_clear", what,
+            return tp_fail(ctx, TP_EARG,
+                           "%s: the gradient of %s is void, its backward failed; drop it with tp_grad_clear", what,
                            opt->items[i].name) != NULL;
     return true;
 }
 
-/* ---- stepping -------------------------------------------------------------------------------------------------------- */
+/* ---- stepping ---------------------------------------------------------------------------------------------------- */
 
 static void *values(tp_tensor *x)
 {
@@ -47,8 +48,14 @@ static bool step_those(tp_ctx *ctx, tp_optim *opt, int64_t done)
             continue;
         if (!renew_master(ctx, it))
             return false;
-        opt->work[n++] = (tpi_step){ .n = it->p->numel, .p = it->p->data, .t = tp_dtype_of(it->p), .master = values(it->master),
-                                     .g = g->data, .m = values(it->m), .v = values(it->v), .lr = opt->lr * it->lr_factor,
+        opt->work[n++] = (tpi_step){ .n = it->p->numel,
+                                     .p = it->p->data,
+                                     .t = tp_dtype_of(it->p),
+                                     .master = values(it->master),
+                                     .g = g->data,
+                                     .m = values(it->m),
+                                     .v = values(it->v),
+                                     .lr = opt->lr * it->lr_factor,
                                      .decay = it->decay };
         tpi_touch(it->p);
         tp_grad_used(it->p);
@@ -112,7 +119,7 @@ void tp_optim_scale(tp_optim *opt, double s)
         opt->scale = s;
 }
 
-/* ---- norms and clipping ---------------------------------------------------------------------------------------------- */
+/* ---- norms and clipping ------------------------------------------------------------------------------------------ */
 
 static bool sum_of_type(tp_ctx *ctx, tp_optim *opt, tp_dtype t, double *sum)
 {
@@ -172,7 +179,8 @@ bool tp_clip_value(tp_ctx *ctx, tp_optim *opt, double max)
         if (g == NULL)
             continue;
         tpi_touch(g);
-        tpi_done(ctx, "clip_value", tpi_k(ctx)->unary(&r, TPI_CLAMP, -limit, limit, &nd, tp_dtype_of(g), g->data, g->data));
+        tpi_done(ctx, "clip_value",
+                 tpi_k(ctx)->unary(&r, TPI_CLAMP, -limit, limit, &nd, tp_dtype_of(g), g->data, g->data));
     }
     return tp_ok(ctx);
 }

@@ -19,7 +19,7 @@ static double or_default(double v, double standard)
     return v == 0 ? standard : v < 0 ? 0 : v;
 }
 
-/* ---- one parameter --------------------------------------------------------------------------------------------------- */
+/* ---- one parameter ----------------------------------------------------------------------------------------------- */
 
 static tp_tensor *state_like(tp_ctx *ctx, tp_tensor *p, bool wanted)
 {
@@ -45,10 +45,12 @@ static bool is_new(const collecting *c, const tp_tensor *x, const char *name)
         if (o->items[i].p == x)
             return false;
         if (o->items[i].p->store == x->store)
-            return tp_fail(o->ctx, TP_EARG, "optimiser: %s and %s are different views of the same values; give both modules one tensor",
+            return tp_fail(o->ctx, TP_EARG,
+                           "optimiser: %s and %s are different views of the same values; give both modules one tensor",
                            o->items[i].name, name) != NULL;
     }
-    return x->contiguous || tp_fail(o->ctx, TP_EARG, "optimiser: %s is a strided view, expected a tensor of its own", name) != NULL;
+    return x->contiguous ||
+           tp_fail(o->ctx, TP_EARG, "optimiser: %s is a strided view, expected a tensor of its own", name) != NULL;
 }
 
 /* Every group notes what it matches; the first counts. */
@@ -92,7 +94,7 @@ static void collect(tp_module *m, tp_param *p, const char *name, void *user)
     tp_scope_end(ctx, s);
 }
 
-/* ---- all of them ----------------------------------------------------------------------------------------------------- */
+/* ---- all of them ------------------------------------------------------------------------------------------------- */
 
 static bool good_groups(tp_ctx *ctx, const tp_group *groups, int n)
 {
@@ -100,7 +102,8 @@ static bool good_groups(tp_ctx *ctx, const tp_group *groups, int n)
         return tp_fail(ctx, TP_EARG, "optimiser: %d groups, expected an array of them", n) != NULL;
     for (int i = 0; i < n; i++)
         if (!(groups[i].lr_factor < 1e6) || !(groups[i].weight_decay < 1e6))
-            return tp_fail(ctx, TP_EARG, "optimiser: group %d has lr_factor %g, weight_decay %g; expected less than 1e6", i,
+            return tp_fail(ctx, TP_EARG,
+                           "optimiser: group %d has lr_factor %g, weight_decay %g; expected less than 1e6", i,
                            groups[i].lr_factor, groups[i].weight_decay) != NULL;
     return true;
 }
@@ -130,22 +133,25 @@ static bool gather(tp_optim *o, tp_module *root, const tp_group *groups, int n_g
 
 static bool in_range(tp_ctx *ctx, const char *what, double v, double below)
 {
-    return (v >= 0 && v < below) || tp_fail(ctx, TP_EARG, "optimiser: %s is %g, expected 0 <= %s < %g", what, v, what, below) != NULL;
+    return (v >= 0 && v < below) ||
+           tp_fail(ctx, TP_EARG, "optimiser: %s is %g, expected 0 <= %s < %g", what, v, what, below) != NULL;
 }
 
-static tp_optim *optim_new(tp_ctx *ctx, tp_module *root, tpi_hyper h, double lr, double decay, const tp_group *groups, int n_groups)
+static tp_optim *optim_new(tp_ctx *ctx, tp_module *root, tpi_hyper h, double lr, double decay, const tp_group *groups,
+                           int n_groups)
 {
     bool      sgd = h.rule == TPI_SGD;
     tp_optim *o;
 
     if (!tp_ok(ctx) || root == NULL)
         return tp_fail(ctx, TP_EARG, "optimiser: no module");
-    if (!in_range(ctx, "lr", lr, 1e6) || !in_range(ctx, "weight_decay", decay, 1e6) || !in_range(ctx, "eps", h.eps, 1e6) ||
-        !in_range(ctx, sgd ? "momentum" : "beta1", h.beta1, 1) || !in_range(ctx, sgd ? "dampening" : "beta2", h.beta2, sgd ? 1e6 : 1) ||
-        !good_groups(ctx, groups, n_groups))
+    if (!in_range(ctx, "lr", lr, 1e6) || !in_range(ctx, "weight_decay", decay, 1e6) ||
+        !in_range(ctx, "eps", h.eps, 1e6) || !in_range(ctx, sgd ? "momentum" : "beta1", h.beta1, 1) ||
+        !in_range(ctx, sgd ? "dampening" : "beta2", h.beta2, sgd ? 1e6 : 1) || !good_groups(ctx, groups, n_groups))
         return NULL;
     if (h.nesterov && (h.beta1 == 0 || h.beta2 != 0))
-        return tp_fail(ctx, TP_EARG, "optimiser: nesterov needs a momentum and no dampening, got %g and %g", h.beta1, h.beta2);
+        return tp_fail(ctx, TP_EARG, "optimiser: nesterov needs a momentum and no dampening, got %g and %g", h.beta1,
+                       h.beta2);
     o = tpi_alloc(ctx, 1, sizeof *o);
     if (o == NULL)
         return NULL;
@@ -160,7 +166,7 @@ static tp_optim *optim_new(tp_ctx *ctx, tp_module *root, tpi_hyper h, double lr,
     return NULL;
 }
 
-/* ---- rules ----------------------------------------------------------------------------------------------------------- */
+/* ---- rules ------------------------------------------------------------------------------------------------------- */
 
 static tp_optim *adam_new(tp_ctx *ctx, tp_module *root, const tp_adamw_opts *opts, tpi_rule rule)
 {

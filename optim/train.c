@@ -49,7 +49,8 @@ static bool one_batch(tp_ctx *ctx, const tp_train_plan *plan, int64_t step, sums
             s->line = info.line;
             not_finite(ctx, "the loss", step, s);
         } else if (!(info.count >= 0 && isfinite(info.count))) {
-            tp_fail(ctx, TP_EARG, "train: the loss of step %lld has a count of %g, expected 0 or more", (long long)step, info.count);
+            tp_fail(ctx, TP_EARG, "train: the loss of step %lld has a count of %g, expected 0 or more", (long long)step,
+                    info.count);
         } else if (info.count > 0) { /* a batch without targets changes nothing */
             tp_backward(ctx, loss);
         }
@@ -116,9 +117,11 @@ static bool validation(tp_ctx *ctx, const tp_train_plan *plan, int64_t step, int
 }
 
 /* False when the run ends. */
-static bool after_step(tp_ctx *ctx, const tp_train_plan *plan, const tp_step_info *info, int64_t *worse, tp_train_result *r)
+static bool after_step(tp_ctx *ctx, const tp_train_plan *plan, const tp_step_info *info, int64_t *worse,
+                       tp_train_result *r)
 {
-    bool due = plan->validate != NULL && plan->eval_every > 0 && (info->step % plan->eval_every == 0 || info->step == plan->steps);
+    bool due = plan->validate != NULL && plan->eval_every > 0 &&
+               (info->step % plan->eval_every == 0 || info->step == plan->steps);
 
     if (plan->on_step != NULL && !plan->on_step(ctx, plan->user, info))
         return false;
@@ -155,7 +158,8 @@ bool tp_train(tp_ctx *ctx, const tp_train_plan *plan, tp_train_result *result)
     tp_train_plan   p;
     double          start = now(), lr;
 
-    if (tp_ok(ctx) && (plan == NULL || plan->root == NULL || plan->opt == NULL || plan->loss == NULL || plan->steps < 0))
+    if (tp_ok(ctx) &&
+        (plan == NULL || plan->root == NULL || plan->opt == NULL || plan->loss == NULL || plan->steps < 0))
         tp_fail(ctx, TP_EARG, "train: a plan needs root, opt, loss and steps");
     if (tp_ok(ctx)) {
         p = *plan;

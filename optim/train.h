@@ -1,6 +1,6 @@
 /*
- * train.h - the training loop: accumulation, clipping, schedule, validation, log, best state, early stopping, interruption.  Generic
- * over callbacks: it knows nothing of text or models.
+ * train.h - the training loop: accumulation, clipping, schedule, validation, log, best state, early stopping,
+ * interruption.  Generic over callbacks: it knows nothing of text or models.
  */
 #ifndef TP_TRAIN_H
 #define TP_TRAIN_H
@@ -33,16 +33,16 @@ typedef struct {
 typedef struct tp_train_plan {
     tp_module  *root;
     tp_optim   *opt;
-    double      lr;         /* before the schedule; 0: that of opt; negative: really 0 */
-    tp_schedule schedule;   /* its steps 0: those of the plan */
+    double      lr;       /* before the schedule; 0: that of opt; negative: really 0 */
+    tp_schedule schedule; /* its steps 0: those of the plan */
     int64_t     steps;
     int64_t     accum;      /* batches a step; 0: 1 */
     double      clip;       /* 0: none */
     int64_t     eval_every; /* steps; 0: never */
     int64_t     patience;   /* validations without a better one before it stops; 0: no early stop */
     void       *user;
-    /* The SUM of losses of the next batch, one element, recorded; info filled.  NULL with nothing failed: no data left, which ends
-     * the run after a step with the batches that there were. */
+    /* The SUM of losses of the next batch, one element, recorded; info filled.  NULL with nothing failed: no data left,
+     * which ends the run after a step with the batches that there were. */
     tp_tensor *(*loss)(tp_ctx *ctx, void *user, tp_batch_info *info);
     /* After each step; may be NULL.  False ends the run. */
     bool (*on_step)(tp_ctx *ctx, void *user, const tp_step_info *info);
@@ -64,9 +64,10 @@ typedef struct {
 } tp_train_result;
 
 /*
- * tp_train: runs the plan, the modules in training mode.  Gradients from before are dropped.  Before each step the random numbers are
- * set to the step's own (tp_set_step), so that a run depends on its seed and step alone.  A NaN or Inf in loss or gradients stops it
- * with TP_ENUM before the weights are touched, naming step and sample.  After a failure the gradients of the step are dropped.
+ * tp_train: runs the plan, the modules in training mode.  Gradients from before are dropped.  Before each step the
+ * random numbers are set to the step's own (tp_set_step), so that a run depends on its seed and step alone.  A NaN or
+ * Inf in loss or gradients stops it with TP_ENUM before the weights are touched, naming step and sample.  After a
+ * failure the gradients of the step are dropped.
  *
  *   returns false after a failure; the result is filled all the same
  */

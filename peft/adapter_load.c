@@ -22,7 +22,7 @@ typedef struct {
     size_t                      n, cap;
 } loading;
 
-/* ---- types and options ----------------------------------------------------------------------------------------------- */
+/* ---- types and options ------------------------------------------------------------------------------------------- */
 
 static const tp_adapter_type *find_type(const tp_adapter_type *const *list, const char *name)
 {
@@ -40,7 +40,8 @@ static const tp_adapter_type *type_of(loading *l, const tpi_json *j)
     if (type == NULL && name != NULL)
         type = find_type(library, name);
     if (type == NULL)
-        tp_fail(l->ctx, TP_EFORMAT, "%s: an adapter of type '%.64s', which is not known here", l->path, name ? name : "");
+        tp_fail(l->ctx, TP_EFORMAT, "%s: an adapter of type '%.64s', which is not known here", l->path,
+                name ? name : "");
     return type;
 }
 
@@ -51,7 +52,8 @@ static bool put_option(loading *l, const tp_option *o, void *opts, double v)
     int   i;
 
     if (!(v >= 0 && (o->kind == TP_OPT_REAL || (v <= INT_MAX && v == floor(v)))))
-        return tp_fail(l->ctx, TP_EFORMAT, "%s: option %s is %g, expected %g to %g", l->path, o->name, v, o->low, o->high) != NULL;
+        return tp_fail(l->ctx, TP_EFORMAT, "%s: option %s is %g, expected %g to %g", l->path, o->name, v, o->low,
+                       o->high) != NULL;
     v = v == 0 ? -1 : v;
     if (o->kind == TP_OPT_REAL) {
         memcpy(field, &v, sizeof v);
@@ -85,7 +87,8 @@ static bool read_options(loading *l, const tp_adapter_type *type, void *opts, co
         while (o != NULL && o->name != NULL && strcmp(o->name, key) != 0)
             o++;
         if (o == NULL || o->name == NULL)
-            return tp_fail(l->ctx, TP_EFORMAT, "%s: the type %s has no option '%.64s'", l->path, type->name, key) != NULL;
+            return tp_fail(l->ctx, TP_EFORMAT, "%s: the type %s has no option '%.64s'", l->path, type->name, key) !=
+                   NULL;
         if (!read_option(l, o, opts, all))
             return false;
     }
@@ -95,15 +98,19 @@ static bool read_options(loading *l, const tp_adapter_type *type, void *opts, co
 /* PEFT's own names for them. */
 static bool peft_options(loading *l, void *opts)
 {
-    const tpi_json *j = l->json;
-    double          r = tpi_json_double(l->ctx, l->path, j, "r", 8), alpha = tpi_json_double(l->ctx, l->path, j, "lora_alpha", 8);
-    double          dropout = tpi_json_double(l->ctx, l->path, j, "lora_dropout", 0);
-    const tp_option *o = tp_lora.options;
+    static const char *const names[] = { "r", "lora_alpha", "lora_dropout" }; /* rank, alpha, dropout in our table */
+    static const double      standard[] = { 8, 8, 0 };
 
-    return tp_ok(l->ctx) && put_option(l, &o[0], opts, r) && put_option(l, &o[1], opts, alpha) && put_option(l, &o[2], opts, dropout);
+    for (int i = 0; i < 3; i++) {
+        double v = tpi_json_double(l->ctx, l->path, l->json, names[i], standard[i]);
+
+        if (!tp_ok(l->ctx) || !put_option(l, &tp_lora.options[i], opts, v))
+            return false;
+    }
+    return true;
 }
 
-/* ---- what the file says about itself --------------------------------------------------------------------------------- */
+/* ---- what the file says about itself ----------------------------------------------------------------------------- */
 
 static bool read_tapir(loading *l)
 {
@@ -111,7 +118,8 @@ static bool read_tapir(loading *l)
     const char *text = tp_file_text(l->f, "config/adapter.json", &n);
 
     if (text == NULL)
-        return tp_fail(l->ctx, TP_EFORMAT, "%s: there is no config/adapter.json, so this is no adapter", l->path) != NULL;
+        return tp_fail(l->ctx, TP_EFORMAT, "%s: there is no config/adapter.json, so this is no adapter", l->path) !=
+               NULL;
     l->json = tpi_json_parse(l->ctx, l->path, text, n);
     l->identity = tpi_json_text(l->ctx, l->path, l->json, "base_identity", NULL);
     l->pattern = tpi_json_text(l->ctx, l->path, l->json, "targets", NULL);
@@ -131,18 +139,21 @@ static bool is_set(const tpi_json *v)
 {
     const char *text = tpi_json_string(v, NULL);
 
-    return tpi_json_true(v) || tpi_json_size(v) > 0 || (text && text[0]) || (tpi_json_is(v) == TPI_JSON_INT && tpi_json_integer(v) != 0) ||
-           tpi_json_is(v) == TPI_JSON_REAL;
+    return tpi_json_true(v) || tpi_json_size(v) > 0 || (text && text[0]) ||
+           (tpi_json_is(v) == TPI_JSON_INT && tpi_json_integer(v) != 0) || tpi_json_is(v) == TPI_JSON_REAL;
 }
 
-/* Settings change what is computed, or what the base is: of those that are not known here only the absence is understood. */
+/* Settings change what is computed, or what the base is: of those that are not known here only the absence is
+ * understood. */
 static bool plain_lora(loading *l)
 {
-    static const char *const known[] = { "auto_mapping", "base_model_name_or_path", "bias", "ensure_weight_tying", "eva_config",
-                                         "exclude_modules", "inference_mode", "init_lora_weights", "layers_pattern", "layers_to_transform",
-                                         "lora_alpha", "lora_dropout", "megatron_core", "peft_type", "peft_version", "qalora_group_size",
-                                         "r", "revision", "target_modules", "task_type", NULL };
-    static const char *const starts[] = { "gaussian", "eva", "orthogonal", NULL }; /* others, such as pissa, change the base */
+    static const char *const known[] = {
+        "auto_mapping", "base_model_name_or_path", "bias", "ensure_weight_tying", "eva_config", "exclude_modules",
+        "inference_mode", "init_lora_weights", "layers_pattern", "layers_to_transform", "lora_alpha", "lora_dropout",
+        "megatron_core", "peft_type", "peft_version", "qalora_group_size", "r", "revision", "target_modules",
+        "task_type", NULL
+    };
+    static const char *const starts[] = { "gaussian", "eva", "orthogonal", NULL }; /* pissa would change the base */
     const char              *bias = tpi_json_text(l->ctx, l->path, l->json, "bias", "none"), *key;
     const char              *start = tpi_json_string(tpi_json_get(l->json, "init_lora_weights"), NULL);
     const tpi_json          *value;
@@ -154,7 +165,8 @@ static bool plain_lora(loading *l)
     if (bias != NULL && strcmp(bias, "none") != 0)
         return tp_fail(l->ctx, TP_EFORMAT, "%s: bias is '%.40s', expected none", l->path, bias) != NULL;
     if (start != NULL && !is_one_of(starts, start))
-        return tp_fail(l->ctx, TP_EFORMAT, "%s: init_lora_weights is '%.40s', expected a start that leaves the base as it is", l->path,
+        return tp_fail(l->ctx, TP_EFORMAT,
+                       "%s: init_lora_weights is '%.40s', expected a start that leaves the base as it is", l->path,
                        start) != NULL;
     return tp_ok(l->ctx);
 }
@@ -165,7 +177,8 @@ static bool read_peft(loading *l)
     const char *text = tp_file_text(l->f, "adapter_config.json", &n), *kind;
 
     if (text == NULL)
-        return tp_fail(l->ctx, TP_EFORMAT, "%s: there is no adapter_config.json, so this is no adapter", l->path) != NULL;
+        return tp_fail(l->ctx, TP_EFORMAT, "%s: there is no adapter_config.json, so this is no adapter", l->path) !=
+               NULL;
     l->peft = true;
     l->json = tpi_json_parse(l->ctx, l->path, text, n);
     kind = tpi_json_text(l->ctx, l->path, l->json, "peft_type", "");
@@ -182,18 +195,19 @@ static bool same_base(loading *l)
     if (here == NULL || strcmp(l->identity, here) == 0)
         return tp_ok(l->ctx);
     if (l->opts == NULL || !l->opts->any_base)
-        return tp_fail(l->ctx, TP_EARG, "%s: trained on the base %.40s, this model is %s (--any-base loads it all the same)", l->path,
+        return tp_fail(l->ctx, TP_EARG,
+                       "%s: trained on the base %.40s, this model is %s (--any-base loads it all the same)", l->path,
                        l->identity, here) != NULL;
     tp_message(l->ctx, TP_WARNING, "%s: trained on the base %.40s, loaded onto %s", l->path, l->identity, here);
     return true;
 }
 
-/* ---- layers ---------------------------------------------------------------------------------------------------------- */
+/* ---- layers ------------------------------------------------------------------------------------------------------ */
 
 /* The adapter that the file says this layer has. */
 static tp_adapter *attach_to(loading *l, tp_linear *linear)
 {
-    const tpi_json        *own = tpi_json_get(tpi_json_get(l->json, "layers"), linear->m.path), *j = own ? own : l->json;
+    const tpi_json *own = tpi_json_get(tpi_json_get(l->json, "layers"), linear->m.path), *j = own ? own : l->json;
     const tp_adapter_type *type = l->peft ? &tp_lora : type_of(l, j);
     void                  *opts = type ? tpi_alloc(l->ctx, type->opts_size, 1) : NULL;
     tp_adapter            *ad = NULL;
@@ -202,7 +216,8 @@ static tp_adapter *attach_to(loading *l, tp_linear *linear)
     for (const tp_adapter *old = linear->adapters; old != NULL; old = old->below)
         if (old->type == type)
             tp_fail(l->ctx, TP_EARG, "%s: %s has an adapter of type %s already", l->path, linear->m.path, type->name);
-    if (ok && (l->peft ? peft_options(l, opts) : read_options(l, type, opts, tpi_json_object(l->ctx, l->path, j, "options", false))))
+    if (ok && (l->peft ? peft_options(l, opts)
+                       : read_options(l, type, opts, tpi_json_object(l->ctx, l->path, j, "options", false))))
         ad = tp_adapter_attach(l->ctx, linear, type, opts);
     tpi_free(opts);
     if (ad == NULL)
@@ -220,7 +235,7 @@ static tp_adapter *adapter_of(loading *l, tp_linear *linear)
     return attach_to(l, linear);
 }
 
-/* The layer that a name begins with, and what follows: an adapter's own modules may stand between layer and parameter. */
+/* The layer that a name begins with, and what follows: modules of the adapter may stand before the parameter. */
 static tp_linear *linear_of(loading *l, char *name, char **param)
 {
     for (char *end = strrchr(name, '.'); end != NULL;) {
@@ -250,8 +265,8 @@ static char *our_name(loading *l, const char *name)
     if (!l->peft)
         return tpi_strdup(l->ctx, name);
     if (n <= before + after || strncmp(name, peft_prefix, before) != 0 || strcmp(name + n - after, peft_suffix) != 0)
-        return tp_fail(l->ctx, TP_EFORMAT, "%s: the name %.200s is not of the form %s<layer>.lora_A%s", l->path, name, peft_prefix,
-                       peft_suffix);
+        return tp_fail(l->ctx, TP_EFORMAT, "%s: the name %.200s is not of the form %s<layer>.lora_A%s", l->path, name,
+                       peft_prefix, peft_suffix);
     return tpi_strndup(l->ctx, name + before, n - before - after);
 }
 
@@ -278,8 +293,8 @@ static void load_tensor(loading *l, const tp_file_entry *e)
     if (name != NULL && linear == NULL)
         tp_fail(l->ctx, TP_EARG, "%s: it has %.300s, for a layer that this model does not have", l->path, name);
     else if (ad != NULL && p == NULL)
-        tp_fail(l->ctx, TP_EFORMAT, "%s: %s has no parameter %.200s in an adapter of type %s", l->path, linear->m.path, param,
-                ad->type->name);
+        tp_fail(l->ctx, TP_EFORMAT, "%s: %s has no parameter %.200s in an adapter of type %s", l->path, linear->m.path,
+                param, ad->type->name);
     if (p != NULL)
         fill(l, *p->slot, name, e->name);
     tpi_free(name);

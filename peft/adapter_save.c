@@ -27,7 +27,7 @@ double tpi_option_get(const tp_option *o, const void *opts)
     return i;
 }
 
-/* ---- config/adapter.json --------------------------------------------------------------------------------------------- */
+/* ---- config/adapter.json ----------------------------------------------------------------------------------------- */
 
 /* The options as their table lists them. */
 static tpi_json *options_json(tp_ctx *ctx, const tp_adapter *ad)
@@ -79,7 +79,7 @@ static char *adapter_json(saving *s, const char *identity, size_t *n)
     return text;
 }
 
-/* ---- one adapter ----------------------------------------------------------------------------------------------------- */
+/* ---- one adapter ------------------------------------------------------------------------------------------------- */
 
 /* Whether one of the joined patterns is this one. */
 static bool has_target(const char *joined, const char *pattern)
@@ -138,7 +138,8 @@ static void write_adapter(tp_adapter *ad, void *user)
     if (!tp_ok(s->ctx))
         return;
     if (ad->below != NULL || tp_module_count(&ad->m).tensors == 0) {
-        tp_fail(s->ctx, TP_EARG, "adapter_save: %s has several adapters, or one without parameters; expected one with some", ad->m.path);
+        tp_fail(s->ctx, TP_EARG,
+                "adapter_save: %s has several adapters, or one without parameters; expected one with some", ad->m.path);
         return;
     }
     s->first = s->first ? s->first : ad;

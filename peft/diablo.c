@@ -26,8 +26,9 @@ static void diablo_init(tp_ctx *ctx, tp_adapter *ad)
     d->in = tp_dim(ad->linear->w, 1);
     d->out = tp_dim(ad->linear->w, 0);
     if (d->in < 1 || d->out < 1 || (o->blocks > d->in && o->blocks > d->out)) {
-        tp_fail(ctx, TP_EARG, "diablo: %d blocks, the layer has %lld inputs and %lld outputs: expected at most %lld blocks", o->blocks,
-                (long long)d->in, (long long)d->out, (long long)(d->in > d->out ? d->in : d->out));
+        tp_fail(ctx, TP_EARG,
+                "diablo: %d blocks, the layer has %lld inputs and %lld outputs: expected at most %lld blocks",
+                o->blocks, (long long)d->in, (long long)d->out, (long long)(d->in > d->out ? d->in : d->out));
         return;
     }
     bi = ceil_div(d->in, o->blocks);

@@ -1,6 +1,7 @@
 /*
- * peft.h - parameter-efficient finetuning: attaching adapters to a model, merging, saving and loading them, and the variants that
- * come with the library.  A variant of one's own is a tp_adapter_type (nn/adapter.h); everything here works with it.
+ * peft.h - parameter-efficient finetuning: attaching adapters to a model, merging, saving and loading them, and the
+ * variants that come with the library.  A variant of one's own is a tp_adapter_type (nn/adapter.h); everything here
+ * works with it.
  */
 #ifndef TP_PEFT_H
 #define TP_PEFT_H
@@ -14,17 +15,20 @@ extern "C" {
 /*
  * tp_attach: gives an adapter to every Linear whose path matches the pattern, and freezes what is no adapter's.
  *
- *   pattern  a regex that must match a module's whole path or what follows one of its dots; each of its top-level alternatives must
- *            match something: "(q|k|v|up|down)_proj"
+ *   pattern  a regex that must match a module's whole path or what follows one of its dots; each of its top-level
+ *            alternatives must match something: "(q|k|v|up|down)_proj"
  *   opts     the type's options; 0 means the default, a negative number really zero; NULL: all defaults
  *   returns  how many layers got one; 0 after a failure, and then nothing has changed
  *
- *   fails    TP_EARG when an alternative matches no layer (the names that exist are listed), or options do not fit a layer
+ *   fails    TP_EARG when an alternative matches no layer (the names that exist are listed), or options do not fit
+ *            a layer
  */
 TP_API int tp_attach(tp_ctx *ctx, tp_module *root, const char *pattern, const tp_adapter_type *type, const void *opts);
-/* Switches all adapters below root on or off; off, the model is the base.  Fails with TP_EARG for off while one is merged. */
+/* Switches all adapters below root on or off; off, the model is the base.  Fails with TP_EARG for off while one is
+ * merged. */
 TP_API void tp_adapters_activate(tp_ctx *ctx, tp_module *root, bool on);
-/* Frees all adapters below root.  What was merged stays in the weights; what was frozen stays frozen.  Works on a failed context. */
+/* Frees all adapters below root.  What was merged stays in the weights; what was frozen stays frozen.  Works on a
+ * failed context. */
 TP_API void tp_adapters_detach(tp_ctx *ctx, tp_module *root);
 
 typedef struct {
@@ -36,20 +40,21 @@ typedef struct {
 TP_API tp_adapter_count tp_adapters_count(tp_module *root);
 
 /*
- * tp_merge: w += delta for every active adapter, the sum made in f32 (f64 for f64) and rounded once.  The layer's own weight is put
- * aside, so that tp_unmerge restores every bit.  Merged adapters no longer take part in forward.
+ * tp_merge: w += delta for every active adapter, the sum made in f32 (f64 for f64) and rounded once.  The layer's own
+ * weight is put aside, so that tp_unmerge restores every bit.  Merged adapters no longer take part in forward.
  *
  *   returns the number of adapters merged; 0 after a failure, and then nothing has changed
  *   fails   TP_EARG for a type without delta, TP_ESHAPE for a delta that is not as w
  */
 TP_API int tp_merge(tp_ctx *ctx, tp_module *root);
-/* Gives the layers below root their own weights back, and makes what was merged active again.  Returns the number of adapters. */
+/* Gives the layers below root their own weights back, and makes what was merged active again.  Returns the number of
+ * adapters. */
 TP_API int tp_unmerge(tp_ctx *ctx, tp_module *root);
 
 /*
- * tp_adapter_save: the adapters below root as a Tapir adapter file (HDF5): tensors /adapter/<path>/<name>, config/adapter.json with
- * method, options, targets, and the identity of the base.  Layers may have different types and options, each of them one adapter.
- * Written beside path and renamed; path is as it was after a failure.
+ * tp_adapter_save: the adapters below root as a Tapir adapter file (HDF5): tensors /adapter/<path>/<name>,
+ * config/adapter.json with method, options, targets, and the identity of the base.  Layers may have different types and
+ * options, each of them one adapter. Written beside path and renamed; path is as it was after a failure.
  */
 TP_API bool tp_adapter_save(tp_ctx *ctx, tp_module *root, const char *path);
 
@@ -65,12 +70,13 @@ typedef struct {
  *   path     a Tapir adapter file, or a PEFT folder: adapter_model.safetensors and adapter_config.json of type LORA
  *   returns  the number of layers; 0 after a failure, and then nothing has changed
  *
- *   fails    TP_EFORMAT for a file that is none, is damaged, or lacks a parameter of an adapter; TP_EARG for another base (both
- *            identities are named), for a layer that the model does not have or that has an adapter of this type; TP_ESHAPE
+ *   fails    TP_EFORMAT for a file that is none, is damaged, or lacks a parameter of an adapter; TP_EARG for another
+ *            base (both identities are named), for a layer that the model does not have or that has an adapter of this
+ *            type; TP_ESHAPE
  */
 TP_API int tp_adapter_load(tp_ctx *ctx, tp_module *root, const char *path, const tp_adapter_load_opts *opts);
 
-/* ---- variants -------------------------------------------------------------------------------------------------------- */
+/* ---- variants ---------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     int    blocks;  /* N, 64 */
@@ -78,14 +84,14 @@ typedef struct {
 } tp_diablo_opts;
 
 /*
- * DiaBlo: y = W x + b + blockdiag(A_1 .. A_N') x, only the A are trained (Gurses et al., "DiaBlo: diagonal blocks are sufficient for
- * finetuning", arXiv 2506.03230; semantics of its official code).
+ * DiaBlo: y = W x + b + blockdiag(A_1 .. A_N') x, only the A are trained (Gurses et al., "DiaBlo: diagonal blocks are
+ * sufficient for finetuning", arXiv 2506.03230; semantics of its official code).
  *
  *       bi = ceil(in / N)   bo = ceil(out / N)   N' = max(ceil(in / bi), ceil(out / bo))
  *       y[k bo + j] += sum_i drop(x)[k bi + i] A[k, i, j],  columns beyond in and out do not exist
  *
- * block_A is f32 [N', bi, bo] (f64 for an f64 weight), zero at the start.  Merge: W[k bo + j, k bi + i] += A[k, i, j].  N beyond
- * max(in, out) is TP_EARG.
+ * block_A is f32 [N', bi, bo] (f64 for an f64 weight), zero at the start.  Merge: W[k bo + j, k bi + i] += A[k, i, j].
+ * N beyond max(in, out) is TP_EARG.
  */
 TP_API extern const tp_adapter_type tp_diablo;
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes optim.json: a hundred steps of PyTorch's optimisers in f64, of Lion by its paper's lines, and tables of PyTorch's schedules.
+"""Writes optim.json: a hundred steps of PyTorch's optimisers in f64, of Lion by its paper's lines, and PyTorch's schedules.
 
     python golden_optim.py            rewrite the file
     python golden_optim.py --check    compute again and compare (relative 1e-12)
 
-Three parameters a [2, 3], b [4], c [1], whose elements are numbered k = 0 .. 10 in that order, begin at ((37 k + 11) mod 97) / 97 - 1/2.
+Three parameters a [2, 3], b [4], c [1], whose elements are numbered k = 0 .. 10 in that order, begin at
+((37 k + 11) mod 97) / 97 - 1/2.
 At step t = 0, 1, ... the gradient of element k with value p is
 
     g = 0.7 (1 + k mod 3) p + ((131 t + 71 k + 7 t k) mod 101) / 101 - 1/2
@@ -111,8 +112,8 @@ def make(case, params):
     if rule == "sgd":
         more = {k: case[k] for k in ("momentum", "dampening", "nesterov") if k in case}
         return torch.optim.SGD(groups, lr=lr, weight_decay=decay, **more)
-    kind = torch.optim.Adam if rule == "adam" else torch.optim.AdamW
-    return kind(groups, lr=lr, betas=(case.get("beta1", 0.9), case.get("beta2", 0.999)), eps=case.get("eps", 1e-8), weight_decay=decay)
+    kind, betas = torch.optim.Adam if rule == "adam" else torch.optim.AdamW, (case.get("beta1", 0.9), case.get("beta2", 0.999))
+    return kind(groups, lr=lr, betas=betas, eps=case.get("eps", 1e-8), weight_decay=decay)
 
 
 def run(case):
@@ -158,7 +159,8 @@ def difference(a, b):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
-    tables = [table(*t) for t in (("linear", 20, 0), ("linear", 20, 5), ("cosine", 20, 0), ("cosine", 17, 4), ("constant", 10, 3), ("constant", 6, 0))]
+    tables = [table(*t) for t in (("linear", 20, 0), ("linear", 20, 5), ("cosine", 20, 0), ("cosine", 17, 4), ("constant", 10, 3),
+                                  ("constant", 6, 0))]
     made = digits({"after": AFTER, "cases": {name: run(case) for name, case in CASES.items()}, "schedules": tables})
     if parser.parse_args().check:
         off = difference(made, json.loads(PATH.read_text()))

@@ -1,4 +1,5 @@
-/* nn_test.h - what the tests of nn, optim and peft share: contexts, expected errors, values that are the same everywhere. */
+/* nn_test.h - what the tests of nn, optim and peft share: contexts, expected errors, values that are the same
+ * everywhere. */
 #ifndef NN_TEST_H
 #define NN_TEST_H
 
@@ -35,12 +36,14 @@ static inline void check_ok(tp_ctx *ctx)
     assert_string_equal(tp_error(ctx), "");
 }
 
-/* The last call has failed with this code and a message that has these parts (NULL: none); goes on as if nothing had happened. */
+/* The last call has failed with this code and a message that has these parts (NULL: none); goes on as if nothing had
+ * happened. */
 static inline void check_failed(tp_ctx *ctx, tp_code code, const char *part, const char *other)
 {
-    if (tp_error_code(ctx) != code || (part && !strstr(tp_error(ctx), part)) || (other && !strstr(tp_error(ctx), other)))
-        fail_msg("expected code %d with '%s' and '%s', got %d: %s", code, part ? part : "", other ? other : "", tp_error_code(ctx),
-                 tp_error(ctx));
+    if (tp_error_code(ctx) != code || (part && !strstr(tp_error(ctx), part)) ||
+        (other && !strstr(tp_error(ctx), other)))
+        fail_msg("expected code %d with '%s' and '%s', got %d: %s", code, part ? part : "", other ? other : "",
+                 tp_error_code(ctx), tp_error(ctx));
     tp_error_clear(ctx);
 }
 

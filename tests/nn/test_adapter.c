@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-/* ---- a type that scales by 2 and adds 1 on the side that its option names -------------------------------------------------- */
+/* ---- a type that scales by 2 and adds 1 on the side that its option names ---------------------------------------- */
 
 typedef struct {
     int    before; /* bool, 0: on the input, not on the output */
@@ -54,7 +54,12 @@ static const tp_option step_options[] = {
 };
 
 static const tp_adapter_type step_type = {
-    .name = "step", .size = sizeof(step), .opts_size = sizeof(step_opts), .options = step_options, .init = step_init, .forward = step_forward,
+    .name = "step",
+    .size = sizeof(step),
+    .opts_size = sizeof(step_opts),
+    .options = step_options,
+    .init = step_init,
+    .forward = step_forward,
 };
 
 static tp_ctx *make_layer(tp_linear *l)
@@ -77,7 +82,7 @@ static void check_output(tp_ctx *ctx, tp_linear *l, double y0, double y1)
     tp_scope_end(ctx, s);
 }
 
-/* ---- the chain ------------------------------------------------------------------------------------------------------- */
+/* ---- the chain --------------------------------------------------------------------------------------------------- */
 
 static void test_order(void **state)
 {
@@ -168,8 +173,9 @@ static void test_gradients(void **state)
 {
     tp_linear   l;
     tp_ctx     *ctx = make_layer(&l);
-    tp_adapter *a = tp_adapter_attach(ctx, &l, &step_type, NULL), *b = tp_adapter_attach(ctx, &l, &step_type, &(step_opts){ .factor = 3 });
-    tp_scope    s = tp_scope_begin(ctx);
+    tp_adapter *a = tp_adapter_attach(ctx, &l, &step_type, NULL),
+               *b = tp_adapter_attach(ctx, &l, &step_type, &(step_opts){ .factor = 3 });
+    tp_scope s = tp_scope_begin(ctx);
 
     (void)state;
     tp_module_freeze(ctx, &l.m);
@@ -183,7 +189,7 @@ static void test_gradients(void **state)
     free_ctx(ctx);
 }
 
-/* ---- options --------------------------------------------------------------------------------------------------------- */
+/* ---- options ----------------------------------------------------------------------------------------------------- */
 
 static void test_options(void **state)
 {
@@ -222,7 +228,8 @@ static void test_bad_options(void **state)
     (void)state;
     inits = 0;
     refused(ctx, &l, &(step_opts){ .count = 6 }, "step: count is 6", "expected 1 to 5");
-    refused(ctx, &l, &(step_opts){ .count = -1 }, "step: count is -1", "expected 1 to 5"); /* really zero is out of range */
+    refused(ctx, &l, &(step_opts){ .count = -1 }, "step: count is -1",
+            "expected 1 to 5"); /* really zero is out of range */
     refused(ctx, &l, &(step_opts){ .factor = 10.5 }, "step: factor is 10.5", "expected 0 to 10");
     refused(ctx, &l, &(step_opts){ .factor = NAN }, "step: factor is", NULL);
     refused(ctx, &l, &(step_opts){ .before = 2 }, "step: before is 2", NULL);
@@ -266,8 +273,9 @@ static void test_bad_types(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order),   cmocka_unit_test(test_freed_alone), cmocka_unit_test(test_as_modules),  cmocka_unit_test(test_gradients),
-        cmocka_unit_test(test_options), cmocka_unit_test(test_bad_options), cmocka_unit_test(test_bad_types),
+        cmocka_unit_test(test_order),     cmocka_unit_test(test_freed_alone), cmocka_unit_test(test_as_modules),
+        cmocka_unit_test(test_gradients), cmocka_unit_test(test_options),     cmocka_unit_test(test_bad_options),
+        cmocka_unit_test(test_bad_types),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,7 +3,7 @@
 
 #include "ops/ops.h"
 
-/* ---- layers ---------------------------------------------------------------------------------------------------------- */
+/* ---- layers ------------------------------------------------------------------------------------------------------ */
 
 static void test_linear(void **state)
 {
@@ -60,7 +60,8 @@ static void test_norms(void **state)
         var += (value_at(ctx, x, i) - mean) * (value_at(ctx, x, i) - mean) / 7;
     for (int64_t i = 0; i < 7; i++) {
         assert_true(fabs(value_at(ctx, y, i) - value_at(ctx, x, i) / sqrt(sq + 1e-3) * value_at(ctx, r.w, i)) < 1e-14);
-        assert_true(fabs(value_at(ctx, z, i) - (value_at(ctx, x, i) - mean) / sqrt(var + 1e-3) - value_at(ctx, l.b, i)) < 1e-14);
+        assert_true(fabs(value_at(ctx, z, i) - (value_at(ctx, x, i) - mean) / sqrt(var + 1e-3) -
+                         value_at(ctx, l.b, i)) < 1e-14);
     }
     assert_null(tp_rms_norm_forward(ctx, NULL, x));
     check_failed(ctx, TP_EARG, "no layer", NULL);
@@ -123,7 +124,7 @@ static void test_dropout(void **state)
     free_ctx(ctx);
 }
 
-/* ---- initialisers ---------------------------------------------------------------------------------------------------- */
+/* ---- initialisers ------------------------------------------------------------------------------------------------ */
 
 typedef struct {
     double low, high, mean, deviation;

@@ -1,38 +1,7 @@
-/* test_module.c - the tree of modules: names, finding, freeing, shared weights, what is trained. */
-#include "tests/nn/nn_test.h"
+/* test_module.c - the tree of modules: names, finding, freeing, shared weights, identity, paths in errors. */
+#include "tests/nn/nn_net.h"
 
-#include "nn/pattern.h"
-
-typedef struct {
-    tp_module    root, body, list, layer[2];
-    tp_embedding embed;
-    tp_linear    q[2], up[2], head;
-    tp_rms_norm  norm;
-    tp_tensor   *steps; /* an i64 buffer */
-} net;
-
-static void net_init(tp_ctx *ctx, net *n, bool tied)
-{
-    static const char *const numbers[] = { "0", "1" };
-
-    tp_module_init(ctx, &n->root, NULL, "Net", "whatever");
-    tp_module_init(ctx, &n->body, &n->root, "Body", "model");
-    tp_embedding_init(ctx, &n->embed, &n->body, "embed", 5, 4, TP_F32);
-    tp_module_init(ctx, &n->list, &n->body, "List", "layers");
-    for (int i = 0; i < 2; i++) {
-        tp_module_init(ctx, &n->layer[i], &n->list, "Layer", numbers[i]);
-        tp_linear_init(ctx, &n->q[i], &n->layer[i], "q_proj", 4, 4, true, TP_F32);
-        tp_linear_init(ctx, &n->up[i], &n->layer[i], "up_proj", 4, 6, false, TP_F32);
-    }
-    tp_rms_norm_init(ctx, &n->norm, &n->body, "norm", 4, 1e-6, TP_F32);
-    tp_linear_init(ctx, &n->head, &n->root, "head", 4, 5, false, TP_F32);
-    if (tied)
-        tp_param_set(ctx, &n->head.m, &n->head.w, "weight", n->embed.w);
-    tp_param_new(ctx, &n->root, &n->steps, "steps", TP_I64, TP_SHAPE(1));
-    check_ok(ctx);
-}
-
-/* ---- names ----------------------------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------------------------------- */
 
 static void collect_names(tp_module *m, tp_param *p, const char *name, void *user)
 {
@@ -63,10 +32,10 @@ static void test_names(void **state)
 
 static void test_find(void **state)
 {
-    tp_ctx    *ctx = tp_ctx_new(TP_REF, 0);
-    tp_module  dotted;
-    tp_linear  inner;
-    net        n;
+    tp_ctx   *ctx = tp_ctx_new(TP_REF, 0);
+    tp_module dotted;
+    tp_linear inner;
+    net       n;
 
     (void)state;
     net_init(ctx, &n, false);
@@ -139,7 +108,7 @@ static void test_bad_init(void **state)
     free_ctx(ctx);
 }
 
-/* ---- freeing --------------------------------------------------------------------------------------------------------- */
+/* ---- freeing ----------------------------------------------------------------------------------------------------- */
 
 static void count_modules(tp_module *m, void *user)
 {
@@ -202,9 +171,9 @@ static void append_once(tp_module *m, void *user)
 
 static void test_walk(void **state)
 {
-    tp_ctx    *ctx = tp_ctx_new(TP_REF, 0);
-    tp_module  extra = { 0 };
-    net        n;
+    tp_ctx   *ctx = tp_ctx_new(TP_REF, 0);
+    tp_module extra = { 0 };
+    net       n;
 
     (void)state;
     net_init(ctx, &n, false);
@@ -217,7 +186,7 @@ static void test_walk(void **state)
     free_ctx(ctx);
 }
 
-/* ---- shared weights -------------------------------------------------------------------------------------------------- */
+/* ---- shared weights ---------------------------------------------------------------------------------------------- */
 
 static void count_params(tp_module *m, tp_param *p, const char *name, void *user)
 {
@@ -258,12 +227,12 @@ static void test_tied(void **state)
 static void test_many(void **state)
 {
     enum { MANY = 3000 };
-    tp_ctx            *ctx = tp_ctx_new(TP_REF, 0);
-    tp_module          root;
-    static tp_tensor  *slot[MANY];
-    char               name[16];
-    tp_scope           s = tp_scope_begin(ctx);
-    tp_tensor         *shared = tp_zeros(ctx, TP_F32, TP_SHAPE(2));
+    tp_ctx           *ctx = tp_ctx_new(TP_REF, 0);
+    tp_module         root;
+    static tp_tensor *slot[MANY];
+    char              name[16];
+    tp_scope          s = tp_scope_begin(ctx);
+    tp_tensor        *shared = tp_zeros(ctx, TP_F32, TP_SHAPE(2));
 
     (void)state;
     tp_module_init(ctx, &root, NULL, "Many", "");
@@ -280,165 +249,7 @@ static void test_many(void **state)
     free_ctx(ctx);
 }
 
-/* ---- what is trained ------------------------------------------------------------------------------------------------- */
-
-static void test_freeze(void **state)
-{
-    tp_ctx *ctx = tp_ctx_new(TP_REF, 0);
-    net     n;
-
-    (void)state;
-    net_init(ctx, &n, true);
-    tp_module_freeze(ctx, &n.root);
-    assert_int_equal(tp_module_count(&n.root).trainable, 0);
-    tp_param_find(&n.root, "model.norm.weight")->buffer = true;
-    tp_module_unfreeze(ctx, &n.root);
-    assert_false(tp_trainable(n.steps)); /* integers have no gradient */
-    assert_false(tp_trainable(n.norm.w));
-    assert_true(tp_trainable(n.embed.w));
-    tp_module_freeze(ctx, &n.layer[0]);
-    assert_false(tp_trainable(n.q[0].w));
-    assert_true(tp_trainable(n.q[1].w));
-    tp_module_freeze(ctx, NULL);
-    check_failed(ctx, TP_EARG, "no module", NULL);
-    tp_module_unfreeze(ctx, NULL);
-    check_failed(ctx, TP_EARG, "no module", NULL);
-    tp_module_free(&n.root);
-    free_ctx(ctx);
-}
-
-static int train_only(tp_ctx *ctx, net *n, const char *pattern)
-{
-    int k = tp_module_train_only(ctx, &n->root, pattern);
-
-    check_ok(ctx);
-    assert_int_equal(tp_module_count(&n->root).trainable_tensors, k);
-    return k;
-}
-
-static void test_train_only(void **state)
-{
-    tp_ctx *ctx = tp_ctx_new(TP_REF, 0);
-    net     n;
-
-    (void)state;
-    net_init(ctx, &n, true);
-    assert_int_equal(train_only(ctx, &n, "weight"), 6);
-    assert_int_equal(train_only(ctx, &n, "q_proj.weight|bias"), 4);
-    assert_int_equal(train_only(ctx, &n, "model.layers.1..*"), 3);
-    assert_int_equal(train_only(ctx, &n, "(q|up)_proj\\.weight"), 4);
-    assert_int_equal(train_only(ctx, &n, "head.weight"), 1); /* a tied weight by its second name */
-    assert_int_equal(train_only(ctx, &n, "(embed|head).weight"), 1);
-    assert_true(tp_trainable(n.embed.w));
-    assert_int_equal(train_only(ctx, &n, "[^|]*norm[.|]weight"), 1); /* a bar in a class splits nothing */
-
-    assert_int_equal(tp_module_train_only(ctx, &n.root, "bias|gate.weight|nix"), 0); /* and changes nothing */
-    check_failed(ctx, TP_EARG, "'gate.weight' matches nothing", "embed.weight q_proj.weight q_proj.bias up_proj.weight");
-    assert_int_equal(tp_module_count(&n.root).trainable_tensors, 1);
-    assert_true(tp_trainable(n.norm.w));
-    assert_int_equal(tp_module_train_only(ctx, &n.root, "steps"), 0);
-    check_failed(ctx, TP_EARG, "'steps' matches nothing", NULL);
-    assert_int_equal(tp_module_train_only(ctx, &n.root, "proj.weight"), 0); /* part of a name is no match */
-    check_failed(ctx, TP_EARG, "matches nothing", NULL);
-    assert_int_equal(tp_module_train_only(ctx, &n.root, "weight|"), 0);
-    check_failed(ctx, TP_EARG, "'' matches nothing", NULL);
-    assert_int_equal(tp_module_train_only(ctx, &n.root, "(weight"), 0);
-    check_failed(ctx, TP_EFORMAT, "regular expression", NULL);
-    assert_int_equal(tp_module_train_only(ctx, &n.root, ""), 0);
-    check_failed(ctx, TP_EARG, "empty pattern", NULL);
-    assert_int_equal(tp_module_train_only(ctx, &n.root, NULL), 0);
-    check_failed(ctx, TP_EARG, "empty pattern", NULL);
-    assert_int_equal(tp_module_train_only(ctx, NULL, "weight"), 0);
-    check_failed(ctx, TP_EARG, "no module", NULL);
-    tp_module_free(&n.root);
-    free_ctx(ctx);
-}
-
-static void test_pattern_split(void **state)
-{
-    static const struct {
-        const char *pattern, *hit, *missed; /* missed: the alternative that the error names */
-    } cases[] = {
-        { "a|b", "x.a", "'b'" },         { "(a|b)|c", "b", "'c'" },           { "a\\|b|c", "c", "'a\\|b'" },
-        { "[a|b]|c", "a", "'c'" },       { "[]|a]|c", "a", "'c'" },           { "[^]|a]|c", "b", "'c'" },
-        { "[[:alpha:]|]|77", "q", "'77'" }, { "a(?:x|y(z|w))|c", "ayw", "'c'" }, { "[\\]|]|c", "]", "'c'" },
-    };
-    tp_ctx *ctx = tp_ctx_new(TP_REF, 0);
-
-    (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        tpi_pattern *p = tpi_pattern_new(ctx, "here", cases[i].pattern);
-
-        check_ok(ctx);
-        assert_true(tpi_pattern_matches(ctx, p, cases[i].hit));
-        assert_false(tpi_pattern_check(ctx, p, NULL));
-        check_failed(ctx, TP_EARG, cases[i].missed, "here");
-        tpi_pattern_free(p);
-    }
-    free_ctx(ctx);
-}
-
-static void test_names_that_exist(void **state)
-{
-    tpi_names n = { "" };
-    char      name[64];
-
-    (void)state;
-    tpi_names_add(&n, "model.layers.0.up_proj2", 1);
-    tpi_names_add(&n, "model.layers.0.up_proj", 1); /* part of the other, and yet a name */
-    tpi_names_add(&n, "model.layers.1.up_proj", 1);
-    assert_string_equal(n.text, "up_proj2 up_proj");
-    tpi_names_add(&n, "norm", 2);
-    tpi_names_add(&n, "a.b.c", 2);
-    assert_string_equal(n.text, "up_proj2 up_proj norm b.c");
-    for (int i = 0; i < 200; i++) {
-        snprintf(name, sizeof name, "layer%d", i);
-        tpi_names_add(&n, name, 1);
-    }
-    assert_string_equal(n.text + strlen(n.text) - 4, " ...");
-}
-
-static void test_training_flag(void **state)
-{
-    tp_ctx          *ctx = tp_ctx_new(TP_REF, 0);
-    tp_dropout_layer late;
-    net              n;
-
-    (void)state;
-    net_init(ctx, &n, false);
-    assert_true(n.q[1].m.training);
-    tp_module_set_training(&n.root, false);
-    assert_false(n.q[1].m.training);
-    tp_dropout_init(ctx, &late, &n.root, "late", 0.5); /* as its parent is */
-    assert_false(late.m.training);
-    tp_module_set_training(&n.root, true);
-    assert_true(late.m.training);
-    tp_module_set_training(NULL, true);
-    tp_module_free(&n.root);
-    free_ctx(ctx);
-}
-
-static void test_grad_clear(void **state)
-{
-    tp_ctx   *ctx = tp_ctx_new(TP_REF, 0);
-    tp_linear l;
-    tp_scope  s = tp_scope_begin(ctx);
-
-    (void)state;
-    tp_linear_init(ctx, &l, NULL, "", 2, 1, false, TP_F32);
-    tp_backward(ctx, tp_linear_forward(ctx, &l, make_some(ctx, TP_F32, TP_SHAPE(1, 2), 1)));
-    assert_non_null(tp_grad(l.w));
-    tp_fail(ctx, TP_EARG, "on purpose");
-    tp_grad_clear(ctx, &l.m); /* works on a failed context */
-    assert_null(tp_grad(l.w));
-    tp_error_clear(ctx);
-    tp_grad_clear(ctx, NULL);
-    tp_scope_end(ctx, s);
-    tp_module_free(&l.m);
-    free_ctx(ctx);
-}
-
-/* ---- identity, printing, paths in errors ----------------------------------------------------------------------------- */
+/* ---- identity, printing, paths in errors ------------------------------------------------------------------------- */
 
 static const char *identity_of(tp_ctx *ctx, net *n)
 {
@@ -518,14 +329,16 @@ static void test_paths_in_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),         cmocka_unit_test(test_find),
-        cmocka_unit_test(test_bad_init),      cmocka_unit_test(test_freeing),
-        cmocka_unit_test(test_walk),          cmocka_unit_test(test_tied),
-        cmocka_unit_test(test_many),          cmocka_unit_test(test_freeze),
-        cmocka_unit_test(test_train_only),    cmocka_unit_test(test_pattern_split),
-        cmocka_unit_test(test_names_that_exist), cmocka_unit_test(test_training_flag),
-        cmocka_unit_test(test_grad_clear),    cmocka_unit_test(test_identity),
-        cmocka_unit_test(test_print),         cmocka_unit_test(test_paths_in_errors),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_bad_init),
+        cmocka_unit_test(test_freeing),
+        cmocka_unit_test(test_walk),
+        cmocka_unit_test(test_tied),
+        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_print),
+        cmocka_unit_test(test_paths_in_errors),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

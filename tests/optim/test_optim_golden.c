@@ -1,4 +1,5 @@
-/* test_optim_golden.c - a hundred steps of every optimiser, and schedules, against PyTorch (tests/golden/golden_optim.py). */
+/* test_optim_golden.c - a hundred steps of every optimiser, and schedules, against PyTorch
+ * (tests/golden/golden_optim.py). */
 #include "tests/nn/nn_test.h"
 
 #include "core/json.h"
@@ -47,7 +48,7 @@ static void give_gradients(tp_ctx *ctx, three *m, int64_t t, bool gaps)
     tp_scope_end(ctx, s);
 }
 
-/* ---- a case ---------------------------------------------------------------------------------------------------------- */
+/* ---- a case ------------------------------------------------------------------------------------------------------ */
 
 static double number(const tpi_json *c, const char *key, double otherwise)
 {
@@ -63,7 +64,8 @@ static int read_groups(const tpi_json *list, tp_group *groups)
     for (int i = 0; i < n; i++) {
         const tpi_json *g = tpi_json_at(list, (size_t)i);
 
-        groups[i] = (tp_group){ tpi_json_string(tpi_json_get(g, "pattern"), NULL), number(g, "lr_factor", 0), number(g, "weight_decay", 0) };
+        groups[i] = (tp_group){ tpi_json_string(tpi_json_get(g, "pattern"), NULL), number(g, "lr_factor", 0),
+                                number(g, "weight_decay", 0) };
     }
     return n;
 }
@@ -76,7 +78,13 @@ static tp_optim *make(tp_ctx *ctx, tp_module *root, const tpi_json *c)
     int           n = read_groups(tpi_json_get(c, "groups"), groups);
     tp_adamw_opts a = { lr, number(c, "beta1", 0), number(c, "beta2", 0), number(c, "eps", 0), decay, groups, n };
     tp_lion_opts  l = { lr, number(c, "beta1", 0), number(c, "beta2", 0), decay, groups, n };
-    tp_sgd_opts   s = { lr, number(c, "momentum", 0), number(c, "dampening", 0), tpi_json_true(tpi_json_get(c, "nesterov")), decay, groups, n };
+    tp_sgd_opts   s = { lr,
+                        number(c, "momentum", 0),
+                        number(c, "dampening", 0),
+                        tpi_json_true(tpi_json_get(c, "nesterov")),
+                        decay,
+                        groups,
+                        n };
 
     return strcmp(rule, "sgd") == 0    ? tp_sgd_new(ctx, root, &s)
            : strcmp(rule, "adam") == 0 ? tp_adam_new(ctx, root, &a)
@@ -104,7 +112,9 @@ static tp_schedule schedule_of(const tpi_json *s)
 {
     const char *decay = tpi_json_string(tpi_json_get(s, "decay"), NULL);
 
-    return (tp_schedule){ .decay = !decay || strcmp(decay, "constant") == 0 ? TP_CONSTANT : strcmp(decay, "linear") == 0 ? TP_LINEAR : TP_COSINE,
+    return (tp_schedule){ .decay = !decay || strcmp(decay, "constant") == 0 ? TP_CONSTANT
+                                   : strcmp(decay, "linear") == 0           ? TP_LINEAR
+                                                                            : TP_COSINE,
                           .steps = (int64_t)number(s, "steps", 0),
                           .warmup = (int64_t)number(s, "warmup", 0) };
 }
@@ -186,7 +196,8 @@ static void test_schedules(void **state)
         tp_schedule     schedule = schedule_of(s);
 
         for (size_t t = 0; t < tpi_json_size(factors); t++)
-            near("schedule", "the factor", (int64_t)t, tp_schedule_factor(&schedule, (int64_t)t), tpi_json_real(tpi_json_at(factors, t)));
+            near("schedule", "the factor", (int64_t)t, tp_schedule_factor(&schedule, (int64_t)t),
+                 tpi_json_real(tpi_json_at(factors, t)));
     }
     tpi_json_free(j);
     free_ctx(ctx);

@@ -1,4 +1,5 @@
-/* test_optimizer.c - what an optimiser trains, groups, 16-bit parameters, gradients used up, accumulated and void, clipping. */
+/* test_optimizer.c - what an optimiser trains, groups, 16-bit parameters, gradients used up, accumulated and void,
+ * clipping. */
 #include "tests/nn/nn_test.h"
 
 #include "ops/ops.h"
@@ -22,8 +23,11 @@ static tp_tensor *pair_loss(tp_ctx *ctx, pair *m, uint64_t seed)
 {
     tp_tensor *x = make_some(ctx, tp_dtype_of(m->a.w), TP_SHAPE(5, 3), seed);
 
-    return tp_mean(ctx, tp_square(ctx, tp_shift(ctx, tp_linear_forward(ctx, &m->b, tp_tanh(ctx, tp_linear_forward(ctx, &m->a, x))), 0.5)),
-                   NULL, 0, false);
+    return tp_mean(
+        ctx,
+        tp_square(ctx,
+                  tp_shift(ctx, tp_linear_forward(ctx, &m->b, tp_tanh(ctx, tp_linear_forward(ctx, &m->a, x))), 0.5)),
+        NULL, 0, false);
 }
 
 static void backward(tp_ctx *ctx, pair *m, uint64_t seed)
@@ -46,7 +50,7 @@ static void give(tp_ctx *ctx, tp_tensor *x, const double *g)
     tp_scope_end(ctx, s);
 }
 
-/* ---- what is trained ------------------------------------------------------------------------------------------------- */
+/* ---- what is trained --------------------------------------------------------------------------------------------- */
 
 static void test_what_is_trained(void **state)
 {
@@ -109,7 +113,8 @@ static void test_tied(void **state)
     tp_embedding_init(ctx, &e, &root, "embed", 6, 4, TP_F32);
     tp_linear_init(ctx, &head, &root, "head", 4, 6, false, TP_F32);
     tp_param_set(ctx, &head.m, &head.w, "weight", e.w);
-    opt = tp_sgd_new(ctx, &root, &(tp_sgd_opts){ .lr = 0.5, .groups = (tp_group[]){ { "embed.*", 1, 0 } }, .n_groups = 1 });
+    opt = tp_sgd_new(ctx, &root,
+                     &(tp_sgd_opts){ .lr = 0.5, .groups = (tp_group[]){ { "embed.*", 1, 0 } }, .n_groups = 1 });
     assert_int_equal(tp_optim_size(opt), 24); /* once */
     tp_optim_free(opt);
     /* two headers on one storage would each get a part of the gradient */
@@ -130,7 +135,7 @@ static void test_tied(void **state)
     free_ctx(ctx);
 }
 
-/* ---- options --------------------------------------------------------------------------------------------------------- */
+/* ---- options ----------------------------------------------------------------------------------------------------- */
 
 static void refused(tp_ctx *ctx, tp_optim *opt, const char *part)
 {
@@ -155,14 +160,16 @@ static void test_bad_options(void **state)
     refused(ctx, tp_adam_new(ctx, &m.root, &(tp_adamw_opts){ .weight_decay = INFINITY }), "weight_decay is inf");
     refused(ctx, tp_sgd_new(ctx, &m.root, &(tp_sgd_opts){ .momentum = 1.5 }), "momentum is 1.5");
     refused(ctx, tp_sgd_new(ctx, &m.root, &(tp_sgd_opts){ .nesterov = true }), "nesterov");
-    refused(ctx, tp_sgd_new(ctx, &m.root, &(tp_sgd_opts){ .nesterov = true, .momentum = 0.9, .dampening = 0.1 }), "nesterov");
+    refused(ctx, tp_sgd_new(ctx, &m.root, &(tp_sgd_opts){ .nesterov = true, .momentum = 0.9, .dampening = 0.1 }),
+            "nesterov");
     refused(ctx, tp_lion_new(ctx, &m.root, &(tp_lion_opts){ .beta2 = 2 }), "beta2 is 2");
     refused(ctx, tp_lion_new(ctx, &m.root, &(tp_lion_opts){ .n_groups = 1 }), "1 groups");
     refused(ctx, tp_lion_new(ctx, &m.root, &(tp_lion_opts){ .groups = &g, .n_groups = -1 }), "-1 groups");
     g.lr_factor = NAN;
     refused(ctx, tp_lion_new(ctx, &m.root, &(tp_lion_opts){ .groups = &g, .n_groups = 1 }), "lr_factor");
     g = (tp_group){ "a.weight|c.weight", 0, 0 };
-    refused(ctx, tp_lion_new(ctx, &m.root, &(tp_lion_opts){ .groups = &g, .n_groups = 1 }), "group: 'c.weight' matches nothing; there are: a.weight a.bias b.weight");
+    refused(ctx, tp_lion_new(ctx, &m.root, &(tp_lion_opts){ .groups = &g, .n_groups = 1 }),
+            "group: 'c.weight' matches nothing; there are: a.weight a.bias b.weight");
     tp_module_freeze(ctx, &m.b.m);
     g.pattern = "b.weight";
     refused(ctx, tp_sgd_new(ctx, &m.root, &(tp_sgd_opts){ .groups = &g, .n_groups = 1 }), "'b.weight' matches nothing");
@@ -173,7 +180,9 @@ static void test_bad_options(void **state)
 static void test_learning_rates(void **state)
 {
     static const double one[12] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 };
-    const tp_group      groups[] = { { "a.*", 2, 0 }, { ".*weight", 0, 0.5 }, { "b.weight", 9, 9 } }; /* the last is in the shadow */
+    const tp_group      groups[] = { { "a.*", 2, 0 },
+                                     { ".*weight", 0, 0.5 },
+                                     { "b.weight", 9, 9 } }; /* the last is in the shadow */
     tp_ctx             *ctx = tp_ctx_new(TP_REF, 0);
     pair                m;
     tp_optim           *opt;
@@ -196,8 +205,8 @@ static void test_learning_rates(void **state)
     give(ctx, m.a.b, one);
     give(ctx, m.b.w, one);
     tp_optim_step(ctx, opt);
-    assert_true(fabs(value_at(ctx, m.a.w, 0) - (1 - 0.02 * 1)) < 1e-15);           /* its own flag: no decay */
-    assert_true(fabs(value_at(ctx, m.a.b, 0) - (1 - 0.25 * 0.02 * 2)) < 1e-15);    /* group and own factor */
+    assert_true(fabs(value_at(ctx, m.a.w, 0) - (1 - 0.02 * 1)) < 1e-15);        /* its own flag: no decay */
+    assert_true(fabs(value_at(ctx, m.a.b, 0) - (1 - 0.25 * 0.02 * 2)) < 1e-15); /* group and own factor */
     assert_true(fabs(value_at(ctx, m.b.w, 0) - (1 - 0.01 * 1.5)) < 1e-15);
     tp_optim_free(opt);
     assert_true(isnan(tp_optim_lr(NULL)));
@@ -211,15 +220,15 @@ static void test_learning_rates(void **state)
     free_ctx(ctx);
 }
 
-/* ---- 16-bit parameters ------------------------------------------------------------------------------------------------- */
+/* ---- 16-bit parameters ------------------------------------------------------------------------------------------- */
 
 /* With the same gradients a bf16 parameter is at every step the f32 one, rounded: its master moves like that. */
 static void check_master(tp_dtype t)
 {
-    tp_ctx    *ctx = tp_ctx_new(TP_REF, 0);
-    tp_linear  l, wide;
-    tp_optim  *opt, *wide_opt;
-    double     g[6];
+    tp_ctx   *ctx = tp_ctx_new(TP_REF, 0);
+    tp_linear l, wide;
+    tp_optim *opt, *wide_opt;
+    double    g[6];
 
     tp_linear_init(ctx, &l, NULL, "", 3, 2, false, t);
     tp_linear_init(ctx, &wide, NULL, "", 3, 2, false, TP_F32);
@@ -233,7 +242,8 @@ static void check_master(tp_dtype t)
         }
         for (int64_t i = 0; i < 6; i++) {
             g[i] = 0.3 + some(step, i);
-            g[i] = t == TP_BF16 ? (double)tpi_from_bf16(tpi_to_bf16((float)g[i])) : (double)tpi_from_f16(tpi_to_f16((float)g[i]));
+            g[i] = t == TP_BF16 ? (double)tpi_from_bf16(tpi_to_bf16((float)g[i]))
+                                : (double)tpi_from_f16(tpi_to_f16((float)g[i]));
         }
         give(ctx, l.w, g);
         give(ctx, wide.w, g);
@@ -244,7 +254,8 @@ static void check_master(tp_dtype t)
         for (int64_t i = 0; i < 6; i++) {
             float v = (float)value_at(ctx, wide.w, i);
 
-            assert_true(value_at(ctx, l.w, i) == (double)(t == TP_BF16 ? tpi_from_bf16(tpi_to_bf16(v)) : tpi_from_f16(tpi_to_f16(v))));
+            assert_true(value_at(ctx, l.w, i) ==
+                        (double)(t == TP_BF16 ? tpi_from_bf16(tpi_to_bf16(v)) : tpi_from_f16(tpi_to_f16(v))));
         }
     }
     tp_optim_free(opt);
@@ -261,7 +272,7 @@ static void test_masters(void **state)
     check_master(TP_F16);
 }
 
-/* ---- gradients ------------------------------------------------------------------------------------------------------- */
+/* ---- gradients --------------------------------------------------------------------------------------------------- */
 
 static void test_used_up(void **state)
 {
@@ -307,7 +318,8 @@ static void test_scale_and_norm(void **state)
 
     (void)state;
     pair_init(ctx, &m, TP_F32);
-    tp_param_set(ctx, &m.b.m, &m.b.w, "weight", fill_some(ctx, tp_zeros(ctx, TP_F64, TP_SHAPE(2, 4)), 1, 1)); /* f32 and f64 together */
+    tp_param_set(ctx, &m.b.m, &m.b.w, "weight",
+                 fill_some(ctx, tp_zeros(ctx, TP_F64, TP_SHAPE(2, 4)), 1, 1)); /* f32 and f64 together */
     tp_set_trainable(ctx, m.b.w, true);
     opt = tp_sgd_new(ctx, &m.root, &(tp_sgd_opts){ .lr = 1 });
     give(ctx, m.a.w, (double[12]){ 3 });
@@ -442,9 +454,15 @@ static void test_steady(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_what_is_trained), cmocka_unit_test(test_retains),        cmocka_unit_test(test_tied),
-        cmocka_unit_test(test_bad_options),     cmocka_unit_test(test_learning_rates), cmocka_unit_test(test_masters),
-        cmocka_unit_test(test_used_up),         cmocka_unit_test(test_scale_and_norm), cmocka_unit_test(test_void_gradients),
+        cmocka_unit_test(test_what_is_trained),
+        cmocka_unit_test(test_retains),
+        cmocka_unit_test(test_tied),
+        cmocka_unit_test(test_bad_options),
+        cmocka_unit_test(test_learning_rates),
+        cmocka_unit_test(test_masters),
+        cmocka_unit_test(test_used_up),
+        cmocka_unit_test(test_scale_and_norm),
+        cmocka_unit_test(test_void_gradients),
         cmocka_unit_test(test_steady),
     };
 

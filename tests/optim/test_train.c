@@ -1,4 +1,5 @@
-/* test_train.c - the training loop: accumulation, stopping for every reason, validation, schedules, what a run depends on. */
+/* test_train.c - the training loop: accumulation, stopping for every reason, validation, schedules, what a run depends
+ * on. */
 #include "tests/nn/nn_test.h"
 
 #include "ops/ops.h"
@@ -117,8 +118,14 @@ static void job_validated(tp_ctx *ctx, void *user, int64_t step, double loss, bo
 
 static tp_train_plan plan_of(job *j, int64_t steps)
 {
-    return (tp_train_plan){ .root = &j->root, .opt = j->opt, .schedule = { .decay = TP_CONSTANT }, .steps = steps, .user = j,
-                            .loss = job_loss, .on_step = job_step, .stop = &j->stop };
+    return (tp_train_plan){ .root = &j->root,
+                            .opt = j->opt,
+                            .schedule = { .decay = TP_CONSTANT },
+                            .steps = steps,
+                            .user = j,
+                            .loss = job_loss,
+                            .on_step = job_step,
+                            .stop = &j->stop };
 }
 
 static tp_train_result run(tp_ctx *ctx, job *j, const tp_train_plan *p, bool ok)
@@ -132,7 +139,7 @@ static tp_train_result run(tp_ctx *ctx, job *j, const tp_train_plan *p, bool ok)
     return r;
 }
 
-/* ---- accumulation ---------------------------------------------------------------------------------------------------- */
+/* ---- accumulation ------------------------------------------------------------------------------------------------ */
 
 /* Batches of different numbers of targets accumulated are one big batch. */
 static void test_accumulation(void **state)
@@ -191,7 +198,7 @@ static void test_no_targets(void **state)
     free_ctx(ctx);
 }
 
-/* ---- why a run ends -------------------------------------------------------------------------------------------------- */
+/* ---- why a run ends ---------------------------------------------------------------------------------------------- */
 
 static void test_out_of_data(void **state)
 {
@@ -318,7 +325,7 @@ static void test_early_stopping(void **state)
     free_ctx(ctx);
 }
 
-/* ---- what a run depends on ------------------------------------------------------------------------------------------- */
+/* ---- what a run depends on --------------------------------------------------------------------------------------- */
 
 static void test_schedule(void **state)
 {
@@ -373,7 +380,7 @@ static void test_reproducible(void **state)
     free_ctx(ctx);
 }
 
-/* ---- bad plans ------------------------------------------------------------------------------------------------------- */
+/* ---- bad plans --------------------------------------------------------------------------------------------------- */
 
 static tp_tensor *not_a_number(tp_ctx *ctx, void *user, tp_batch_info *info)
 {
@@ -448,9 +455,9 @@ static void test_bad_plans(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accumulation), cmocka_unit_test(test_no_targets),     cmocka_unit_test(test_out_of_data),
-        cmocka_unit_test(test_not_finite),   cmocka_unit_test(test_stop_flag),      cmocka_unit_test(test_early_stopping),
-        cmocka_unit_test(test_schedule),     cmocka_unit_test(test_reproducible),   cmocka_unit_test(test_bad_plans),
+        cmocka_unit_test(test_accumulation), cmocka_unit_test(test_no_targets),   cmocka_unit_test(test_out_of_data),
+        cmocka_unit_test(test_not_finite),   cmocka_unit_test(test_stop_flag),    cmocka_unit_test(test_early_stopping),
+        cmocka_unit_test(test_schedule),     cmocka_unit_test(test_reproducible), cmocka_unit_test(test_bad_plans),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- a scratch folder ------------------------------------------------------------------------------------------------ */
+/* ---- a scratch folder -------------------------------------------------------------------------------------------- */
 
 static char scratch[32];
 
@@ -68,11 +68,11 @@ static inline void write_bytes(const char *path, const void *p, size_t n)
     assert_int_equal(fclose(f), 0);
 }
 
-/* ---- what the tests do with files --------------------------------------------------------------------------------------- */
+/* ---- what the tests do with files -------------------------------------------------------------------------------- */
 
 /* Loading fails so, in one line, and the model is as it was. */
-static inline void refused(tp_ctx *ctx, small *m, const char *path, const tp_adapter_load_opts *o, tp_code code, const char *part,
-                    const char *other)
+static inline void refused(tp_ctx *ctx, small *m, const char *path, const tp_adapter_load_opts *o, tp_code code,
+                           const char *part, const char *other)
 {
     tp_count         before = tp_module_count(&m->root);
     tp_adapter_count adapters = tp_adapters_count(&m->root);

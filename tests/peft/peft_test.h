@@ -75,7 +75,7 @@ static inline void fill_adapters(tp_module *root, uint64_t seed)
     tp_module_params(root, false, fill_one, &seed);
 }
 
-/* ---- a type of a user's: a gate on the output, made by a module of its own; it cannot be merged ------------------------------- */
+/* ---- a type of a user's: a gate on the output, made by a module of its own; it cannot be merged ------------------ */
 
 typedef struct {
     int    wide;  /* 3 */
@@ -96,7 +96,8 @@ static inline void gate_init(tp_ctx *ctx, tp_adapter *ad)
     int64_t          in = tp_dim(ad->linear->w, 1), out = tp_dim(ad->linear->w, 0);
 
     tp_param_new(ctx, &ad->m, &g->shift, "shift", TP_F32, TP_SHAPE(out));
-    tp_linear_init(ctx, &g->down, &ad->m, "down_proj", in, o->wide, false, TP_F32); /* a name of the base's, on purpose */
+    tp_linear_init(ctx, &g->down, &ad->m, "down_proj", in, o->wide, false,
+                   TP_F32); /* a name of the base's, on purpose */
     tp_linear_init(ctx, &g->up, &ad->m, "up", o->wide, out, false, TP_F32);
     tp_init_constant(ctx, g->up.w, 0);
 }
@@ -119,7 +120,12 @@ static const tp_option gate_options[] = {
 };
 
 static const tp_adapter_type gate_type = {
-    .name = "gate", .size = sizeof(gate), .opts_size = sizeof(gate_opts), .options = gate_options, .init = gate_init, .forward = gate_forward,
+    .name = "gate",
+    .size = sizeof(gate),
+    .opts_size = sizeof(gate_opts),
+    .options = gate_options,
+    .init = gate_init,
+    .forward = gate_forward,
 };
 
 #endif

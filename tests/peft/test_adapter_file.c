@@ -3,7 +3,7 @@
 
 #include "core/json.h"
 
-/* ---- there and back -------------------------------------------------------------------------------------------------- */
+/* ---- there and back ---------------------------------------------------------------------------------------------- */
 
 static const tp_adapter_type *const mine[] = { &gate_type, NULL };
 
@@ -64,7 +64,8 @@ static void test_round_trips(void **state)
     free_ctx(ctx);
 }
 
-/* Options differ from layer to layer, and so do types; one is a user's, with a module of its own and a switch that is off. */
+/* Options differ from layer to layer, and so do types; one is a user's, with a module of its own and a switch that is
+ * off. */
 static void test_mixed(void **state)
 {
     tp_ctx                    *ctx = tp_ctx_new(TP_REF, 0);
@@ -95,11 +96,11 @@ static void test_mixed(void **state)
 /* The schema: paths, attributes, texts, as any reader of HDF5 sees them. */
 static void test_schema(void **state)
 {
-    tp_ctx   *ctx = tp_ctx_new(TP_REF, 0);
-    small     m;
-    tp_file  *f;
-    tpi_json *j;
-    size_t    n = 0;
+    tp_ctx     *ctx = tp_ctx_new(TP_REF, 0);
+    small       m;
+    tp_file    *f;
+    tpi_json   *j;
+    size_t      n = 0;
     const char *text;
 
     (void)state;
@@ -177,7 +178,8 @@ static void test_save_merged_and_frozen(void **state)
     tp_merge(ctx, &m.root); /* the base's identity is asked for now only */
     assert_true(tp_adapter_save(ctx, &m.root, in_scratch("m.h5")));
     small_init(ctx, &other, TP_F32);
-    assert_int_equal(tp_adapter_load(ctx, &other.root, in_scratch("m.h5"), &(tp_adapter_load_opts){ .frozen = true }), 2);
+    assert_int_equal(tp_adapter_load(ctx, &other.root, in_scratch("m.h5"), &(tp_adapter_load_opts){ .frozen = true }),
+                     2);
     check_ok(ctx);
     assert_int_equal(tp_module_count(&other.root).trainable, 0);
     check_output(ctx, &other, y);
@@ -222,8 +224,12 @@ static void test_save_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trips), cmocka_unit_test(test_mixed), cmocka_unit_test(test_schema),
-        cmocka_unit_test(test_other_roots), cmocka_unit_test(test_save_merged_and_frozen), cmocka_unit_test(test_save_refused),
+        cmocka_unit_test(test_round_trips),
+        cmocka_unit_test(test_mixed),
+        cmocka_unit_test(test_schema),
+        cmocka_unit_test(test_other_roots),
+        cmocka_unit_test(test_save_merged_and_frozen),
+        cmocka_unit_test(test_save_refused),
     };
 
     return cmocka_run_group_tests(tests, make_scratch, drop_scratch);

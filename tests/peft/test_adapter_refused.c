@@ -32,7 +32,8 @@ static void test_other_base(void **state)
     check_ok(ctx);
     assert_non_null(strstr(last_message, there));
     assert_non_null(strstr(last_message, here));
-    refused(ctx, &m, path, &(tp_adapter_load_opts){ .any_base = true }, TP_EARG, "layers.0.q_proj", "has an adapter of type diablo already");
+    refused(ctx, &m, path, &(tp_adapter_load_opts){ .any_base = true }, TP_EARG, "layers.0.q_proj",
+            "has an adapter of type diablo already");
     tp_module_free(&m.root);
     tp_module_free(&same.root);
     free_ctx(ctx);
@@ -102,15 +103,19 @@ static void test_made_files(void **state)
         { "{\"method\": \"diablo\", \"options\": {\"blocks\": -4}}", Q0, NULL, TP_EFORMAT, "blocks is -4" },
         { "{\"method\": \"diablo\", \"options\": {\"blocks\": 1e300}}", Q0, NULL, TP_EFORMAT, "blocks is 1e+300" },
         { "{\"method\": \"diablo\", \"options\": {\"blocks\": 0}}", Q0, NULL, TP_EARG, "blocks" },
-        { "{\"method\": \"diablo\", \"options\": {\"blocks\": 3}}", Q0, NULL, TP_ESHAPE, "is [4, 3, 3], the model needs [3, 4, 4]" },
+        { "{\"method\": \"diablo\", \"options\": {\"blocks\": 3}}", Q0, NULL, TP_ESHAPE,
+          "is [4, 3, 3], the model needs [3, 4, 4]" },
         { DIABLO4 ", \"layers\": 7}", Q0, NULL, TP_EFORMAT, "layers" },
-        { DIABLO4 ", \"layers\": {\"layers.0.q_proj\": {\"method\": \"lora\"}}}", Q0, NULL, TP_EFORMAT, "no parameter block_A" },
+        { DIABLO4 ", \"layers\": {\"layers.0.q_proj\": {\"method\": \"lora\"}}}", Q0, NULL, TP_EFORMAT,
+          "no parameter block_A" },
         { DIABLO4 "}", NULL, NULL, TP_EFORMAT, "no tensor of an adapter" },
         { DIABLO4 "}", "layers.0.q_proj.block_B", NULL, TP_EFORMAT, "layers.0.q_proj has no parameter block_B" },
-        { DIABLO4 "}", Q0, "layers.7.q_proj.block_A", TP_EARG, "layers.7.q_proj.block_A, for a layer that this model does not have" },
+        { DIABLO4 "}", Q0, "layers.7.q_proj.block_A", TP_EARG,
+          "layers.7.q_proj.block_A, for a layer that this model does not have" },
         { DIABLO4 "}", Q0, "norm.block_A", TP_EARG, "norm.block_A" },
         { DIABLO4 "}", Q0, "block_A", TP_EARG, "block_A" },
-        { "{\"method\": \"lora\", \"options\": {\"rank\": 2}}", Q0, NULL, TP_EFORMAT, "no parameter block_A in an adapter of type lora" },
+        { "{\"method\": \"lora\", \"options\": {\"rank\": 2}}", Q0, NULL, TP_EFORMAT,
+          "no parameter block_A in an adapter of type lora" },
         { "{\"method\": \"lora\", \"options\": {\"rank\": 1}}", "layers.1.q_proj.lora_A", NULL, TP_ESHAPE, "lora_A" },
     };
     tp_ctx *ctx = tp_ctx_new(TP_REF, 0);
@@ -158,7 +163,7 @@ static void test_missing_parameter(void **state)
     free_ctx(ctx);
 }
 
-/* ---- damaged files ---------------------------------------------------------------------------------------------------- */
+/* ---- damaged files ----------------------------------------------------------------------------------------------- */
 
 /* Refused, or all the same: a byte that fills a gap means nothing. */
 static bool try_damaged(tp_ctx *ctx, small *m, const void *p, size_t n, tp_tensor *want)
@@ -184,13 +189,13 @@ static bool try_damaged(tp_ctx *ctx, small *m, const void *p, size_t n, tp_tenso
 
 static void test_damaged(void **state)
 {
-    tp_ctx    *ctx = tp_ctx_new(TP_REF, 0);
-    size_t     n, flips = 0, accepted = 0;
+    tp_ctx     *ctx = tp_ctx_new(TP_REF, 0);
+    size_t      n, flips = 0, accepted = 0;
     const char *every = getenv("TAPIR_TEST_EVERY");
-    size_t     stride = every ? 1 : 7;
-    small      m;
-    tp_tensor *want;
-    char      *good;
+    size_t      stride = every ? 1 : 7;
+    small       m;
+    tp_tensor  *want;
+    char       *good;
 
     (void)state;
     save_diablo(ctx, in_scratch("good.h5"));
@@ -219,8 +224,9 @@ static void test_damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_other_base), cmocka_unit_test(test_other_shapes), cmocka_unit_test(test_made_files),
-        cmocka_unit_test(test_missing_parameter), cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_other_base), cmocka_unit_test(test_other_shapes),
+        cmocka_unit_test(test_made_files), cmocka_unit_test(test_missing_parameter),
+        cmocka_unit_test(test_damaged),
     };
 
     return cmocka_run_group_tests(tests, make_scratch, drop_scratch);

@@ -1,7 +1,7 @@
 /* test_attach.c - adapters by pattern, all of them together, and merging in every order. */
 #include "tests/peft/peft_test.h"
 
-/* ---- attaching ------------------------------------------------------------------------------------------------------- */
+/* ---- attaching --------------------------------------------------------------------------------------------------- */
 
 static void test_attach(void **state)
 {
@@ -52,7 +52,8 @@ static void test_attach_twice(void **state)
     small_init(ctx, &m, TP_F32);
     assert_int_equal(tp_attach(ctx, &m.root, "q_proj", &gate_type, NULL), 2);
     /* the Linears inside an adapter are no layers of the model: "down_proj" is one of its names too */
-    assert_int_equal(tp_attach(ctx, &m.root, "layers.*.down_proj|layers.0.q_proj", &tp_lora, &(tp_lora_opts){ .rank = 1 }), 3);
+    assert_int_equal(
+        tp_attach(ctx, &m.root, "layers.*.down_proj|layers.0.q_proj", &tp_lora, &(tp_lora_opts){ .rank = 1 }), 3);
     check_ok(ctx);
     assert_ptr_equal(m.q[0].adapters->below->type, &gate_type);
     c = tp_adapters_count(&m.root);
@@ -62,8 +63,8 @@ static void test_attach_twice(void **state)
     free_ctx(ctx);
 }
 
-static void refused(tp_ctx *ctx, small *m, const char *pattern, const tp_adapter_type *type, const void *opts, tp_code code,
-                    const char *part, const char *other)
+static void refused(tp_ctx *ctx, small *m, const char *pattern, const tp_adapter_type *type, const void *opts,
+                    tp_code code, const char *part, const char *other)
 {
     tp_count         before = tp_module_count(&m->root);
     tp_adapter_count adapters = tp_adapters_count(&m->root);
@@ -82,16 +83,18 @@ static void test_attach_refused(void **state)
 
     (void)state;
     small_init(ctx, &m, TP_F32);
-    refused(ctx, &m, "q_proj|k_proj", &tp_diablo, NULL, TP_EARG, "targets: 'k_proj' matches nothing", "there are: q_proj up_proj down_proj");
+    refused(ctx, &m, "q_proj|k_proj", &tp_diablo, NULL, TP_EARG, "targets: 'k_proj' matches nothing",
+            "there are: q_proj up_proj down_proj");
     refused(ctx, &m, "norm", &tp_diablo, NULL, TP_EARG, "'norm' matches nothing", NULL);
     refused(ctx, &m, "(q", &tp_diablo, NULL, TP_EFORMAT, "targets", NULL);
     refused(ctx, &m, "", &tp_diablo, NULL, TP_EARG, "empty pattern", NULL);
     refused(ctx, &m, NULL, &tp_diablo, NULL, TP_EARG, "empty pattern", NULL);
     refused(ctx, &m, "q_proj", NULL, NULL, TP_EARG, "no type", NULL);
-    refused(ctx, &m, "q_proj", &tp_diablo, &(tp_diablo_opts){ .blocks = 13 }, TP_EARG, "layers.0.q_proj: diablo: 13 blocks", "at most 12");
+    refused(ctx, &m, "q_proj", &tp_diablo, &(tp_diablo_opts){ .blocks = 13 }, TP_EARG,
+            "layers.0.q_proj: diablo: 13 blocks", "at most 12");
     /* 20 blocks fit up_proj of the first block, and then not q_proj of the second */
-    refused(ctx, &m, "layers.0.up_proj|layers.1.q_proj", &tp_diablo, &(tp_diablo_opts){ .blocks = 20 }, TP_EARG, "layers.1.q_proj",
-            "20 blocks");
+    refused(ctx, &m, "layers.0.up_proj|layers.1.q_proj", &tp_diablo, &(tp_diablo_opts){ .blocks = 20 }, TP_EARG,
+            "layers.1.q_proj", "20 blocks");
     refused(ctx, &m, "q_proj", &tp_lora, &(tp_lora_opts){ .dropout = 1 }, TP_EARG, "lora: dropout is 1", "0 to 0.999");
     tp_attach(ctx, &m.root, "q_proj", &tp_diablo, &(tp_diablo_opts){ .blocks = 2 });
     refused(ctx, &m, "(up|q)_proj", &tp_diablo, &(tp_diablo_opts){ .blocks = 20 }, TP_EARG, "20 blocks", NULL);
@@ -126,7 +129,7 @@ static void test_nothing(void **state)
     free_ctx(ctx);
 }
 
-/* ---- merging --------------------------------------------------------------------------------------------------------- */
+/* ---- merging ----------------------------------------------------------------------------------------------------- */
 
 static void check_same(tp_ctx *ctx, small *m, tp_tensor *want, double bound)
 {
@@ -151,7 +154,8 @@ static void test_merge_model(void **state)
             continue;
         small_init(ctx, &m, TP_F32);
         weight = copy_of(ctx, m.up[1].w);
-        tp_attach(ctx, &m.root, "(q|up|down)_proj", &tp_diablo, &(tp_diablo_opts){ .blocks = 5 }); /* padded in every layer */
+        tp_attach(ctx, &m.root, "(q|up|down)_proj", &tp_diablo,
+                  &(tp_diablo_opts){ .blocks = 5 }); /* padded in every layer */
         assert_true(tp_adapters_count(&m.root).dead > 0);
         fill_adapters(&m.root, 1);
         y = output_of(ctx, &m);
@@ -171,7 +175,8 @@ static void test_merge_model(void **state)
     }
 }
 
-/* A second adapter is attached and merged while the first one is merged: unmerging gives the layer's own weight all the same. */
+/* A second adapter is attached and merged while the first one is merged: unmerging gives the layer's own weight all the
+ * same. */
 static void test_merge_at_different_times(void **state)
 {
     tp_ctx    *ctx = tp_ctx_new(TP_REF, 0);
@@ -349,11 +354,11 @@ static void test_failed_merge_keeps_earlier(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_attach),         cmocka_unit_test(test_attach_twice),
-        cmocka_unit_test(test_attach_refused), cmocka_unit_test(test_nothing),
-        cmocka_unit_test(test_merge_model),    cmocka_unit_test(test_merge_at_different_times),
+        cmocka_unit_test(test_attach),           cmocka_unit_test(test_attach_twice),
+        cmocka_unit_test(test_attach_refused),   cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_merge_model),      cmocka_unit_test(test_merge_at_different_times),
         cmocka_unit_test(test_merge_and_detach), cmocka_unit_test(test_merge_tied),
-        cmocka_unit_test(test_merge_refused),  cmocka_unit_test(test_failed_merge_keeps_earlier),
+        cmocka_unit_test(test_merge_refused),    cmocka_unit_test(test_failed_merge_keeps_earlier),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

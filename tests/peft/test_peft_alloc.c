@@ -1,4 +1,5 @@
-/* test_peft_alloc.c - every allocation of a small training program fails in turn: one error, nothing leaked, a good file kept. */
+/* test_peft_alloc.c - every allocation of a small training program fails in turn: one error, nothing leaked, a good
+ * file kept. */
 #include "tests/peft/peft_files.h"
 
 #include "optim/train.h"
@@ -34,7 +35,8 @@ static void build(tp_ctx *ctx, small *m)
     tp_rms_norm_init(ctx, &m->norm, &m->root, "norm", WIDE, 1e-5, TP_F32);
 }
 
-/* Builds, attaches, trains, merges, saves, loads, trains only a part; whatever fails, all is freed.  Nothing is checked on the way. */
+/* Builds, attaches, trains, merges, saves, loads, trains only a part; whatever fails, all is freed.  Nothing is checked
+ * on the way. */
 static bool program(tp_ctx *ctx, const char *path)
 {
     const tp_group groups[] = { { "block_A", 2, 0 } };
@@ -74,7 +76,7 @@ static char *measure(const char *path, long *count, size_t *n)
     return read_bytes(path, n);
 }
 
-/* One allocation fails, or every one from there on.  A single one may be made good: the pool tidies up and asks again. */
+/* One allocation fails, or every one from there on.  The pool may make a single one good: it tidies up and asks again. */
 static void test_every_allocation(void **state)
 {
     long   count, stride = getenv("TAPIR_TEST_EVERY") ? 1 : 3;
@@ -92,7 +94,8 @@ static void test_every_allocation(void **state)
         ok = program(ctx, path);
         tpi_fail_alloc(-1, false);
         assert_false(ok && always);
-        if (!ok && ((tp_error_code(ctx) != TP_ENOMEM && tp_error_code(ctx) != TP_EIO) || strchr(tp_error(ctx), '\n'))) /* EIO: by HDF5 */
+        if (!ok && ((tp_error_code(ctx) != TP_ENOMEM && tp_error_code(ctx) != TP_EIO) ||
+                    strchr(tp_error(ctx), '\n'))) /* EIO: by HDF5 */
             fail_msg("allocation %ld: code %d: %s", after, tp_error_code(ctx), tp_error(ctx));
         tp_ctx_free(ctx);
         now = read_bytes(path, &n2);
@@ -106,8 +109,8 @@ static void test_every_allocation(void **state)
 /* The same, and then the program goes on: a second run on the same context succeeds. */
 static void test_going_on(void **state)
 {
-    char path[128];
-    long count;
+    char    path[128];
+    long    count;
     tp_ctx *ctx = tp_ctx_new(TP_REF, 0);
 
     (void)state;

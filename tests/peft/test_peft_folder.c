@@ -1,10 +1,11 @@
-/* test_peft_folder.c - adapters of HF PEFT: one that it has written, and folders that ask for what is not LoRA as it is here. */
+/* test_peft_folder.c - adapters of HF PEFT: one that it has written, and folders that ask for what is not LoRA as it is
+ * here. */
 #include "tests/peft/peft_files.h"
 
 #include "core/json.h"
 #include "models/llama.h"
 
-/* ---- PEFT folders ----------------------------------------------------------------------------------------------------- */
+/* ---- PEFT folders ------------------------------------------------------------------------------------------------ */
 
 static void test_peft_golden(void **state)
 {
@@ -30,10 +31,12 @@ static void test_peft_golden(void **state)
     tp_module_set_training(tp_llama_root(model), false);
     for (size_t i = 0; i < 4; i++)
         ids[i] = (int32_t)tpi_json_integer(tpi_json_at(tpi_json_get(golden, "ids"), i));
-    logits = tp_llama_logits(ctx, model, tp_llama_hidden(ctx, model, tp_from(ctx, TP_I32, TP_SHAPE(1, 4), ids), NULL, NULL, NULL));
+    logits = tp_llama_logits(ctx, model,
+                             tp_llama_hidden(ctx, model, tp_from(ctx, TP_I32, TP_SHAPE(1, 4), ids), NULL, NULL, NULL));
     check_ok(ctx);
     for (int64_t i = 0; i < 4 * 128; i++) {
-        double want = tpi_json_real(tpi_json_at(tpi_json_at(tpi_json_get(golden, "logits"), (size_t)i / 128), (size_t)i % 128));
+        double want = tpi_json_real(
+            tpi_json_at(tpi_json_at(tpi_json_get(golden, "logits"), (size_t)i / 128), (size_t)i % 128));
         double off = fabs(value_at(ctx, logits, i) - want);
 
         far = off > far ? off : far;
@@ -64,7 +67,8 @@ static const char *make_peft(tp_ctx *ctx, const char *json, const char *a, const
 
 #define PEFT_A "base_model.model.layers.0.q_proj.lora_A.weight"
 #define PEFT_B "base_model.model.layers.0.q_proj.lora_B.weight"
-#define PEFT "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 6, \"lora_dropout\": 0.5, \"target_modules\": [\"q_proj\"]"
+#define PEFT \
+    "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 6, \"lora_dropout\": 0.5, \"target_modules\": [\"q_proj\"]"
 
 static void test_peft_folder(void **state)
 {
@@ -84,8 +88,10 @@ static void test_peft_folder(void **state)
     assert_int_equal(tp_dtype_of(b), TP_F32);
     assert_true(distance(ctx, b, make_some(ctx, TP_BF16, TP_SHAPE(WIDE, 2), 2)) == 0);
     tp_adapters_detach(ctx, &m.root);
-    assert_int_equal(tp_adapter_load(ctx, &m.root,
-                                     make_peft(ctx, "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 0}", PEFT_A, PEFT_B), NULL), 1);
+    assert_int_equal(
+        tp_adapter_load(ctx, &m.root,
+                        make_peft(ctx, "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 0}", PEFT_A, PEFT_B), NULL),
+        1);
     assert_true(((const tp_lora_opts *)m.q[0].adapters->opts)->alpha == 0); /* zero is zero, not the default */
     tp_scope_end(ctx, s);
     tp_module_free(&m.root);
@@ -113,7 +119,8 @@ static void test_peft_refused(void **state)
         { PEFT "}", PEFT_A, NULL, TP_EFORMAT, "there is no base_model.model.layers.0.q_proj.lora_B.weight" },
         { PEFT "}", PEFT_A, "layers.0.q_proj.lora_B", TP_EFORMAT, "not of the form base_model.model." },
         { PEFT "}", PEFT_A, "base_model.model.layers.9.q_proj.lora_B.weight", TP_EARG, "layers.9.q_proj.lora_B" },
-        { "{\"peft_type\": \"LORA\", \"r\": 3}", PEFT_A, PEFT_B, TP_ESHAPE, "lora_A is [2, 12], the model needs [3, 12]" },
+        { "{\"peft_type\": \"LORA\", \"r\": 3}", PEFT_A, PEFT_B, TP_ESHAPE,
+          "lora_A is [2, 12], the model needs [3, 12]" },
         { "{\"peft_type\": \"LORA\", \"r\": 2.5}", PEFT_A, PEFT_B, TP_EFORMAT, "rank is 2.5" },
         { "{\"peft_type\": \"LORA\", \"r\": \"2\"}", PEFT_A, PEFT_B, TP_EFORMAT, "r is" },
         { "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_dropout\": 1}", PEFT_A, PEFT_B, TP_EARG, "dropout is 1" },
@@ -134,7 +141,9 @@ static void test_peft_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_peft_golden), cmocka_unit_test(test_peft_folder), cmocka_unit_test(test_peft_refused),
+        cmocka_unit_test(test_peft_golden),
+        cmocka_unit_test(test_peft_folder),
+        cmocka_unit_test(test_peft_refused),
     };
 
     return cmocka_run_group_tests(tests, make_scratch, drop_scratch);

@@ -1,10 +1,11 @@
-/* test_variants.c - DiaBlo and LoRA: shapes, dead parameters, forward against merged weights, gradients, dropout, the start. */
+/* test_variants.c - DiaBlo and LoRA: shapes, dead parameters, forward against merged weights, gradients, dropout, the
+ * start. */
 #include "tests/nn/nn_test.h"
 
 #include "ops/ops.h"
 #include "peft/peft.h"
 
-/* ---- DiaBlo: shapes -------------------------------------------------------------------------------------------------- */
+/* ---- DiaBlo: shapes ---------------------------------------------------------------------------------------------- */
 
 /* in, out, N; N', bi, bo, pad_in, stored, live: as the official code has them. */
 static const int64_t table[][9] = {
@@ -29,7 +30,8 @@ static void hollow_layer(tp_ctx *ctx, tp_linear *l, int64_t in, int64_t out)
 
     memset(l, 0, sizeof *l);
     tp_module_init(ctx, &l->m, NULL, "Linear", "");
-    tp_param_set(ctx, &l->m, &l->w, "weight", tp_broadcast_to(ctx, tp_ones(ctx, TP_F32, TP_SHAPE(1, 1)), TP_SHAPE(out, in)));
+    tp_param_set(ctx, &l->m, &l->w, "weight",
+                 tp_broadcast_to(ctx, tp_ones(ctx, TP_F32, TP_SHAPE(1, 1)), TP_SHAPE(out, in)));
     tp_scope_end(ctx, s);
 }
 
@@ -83,7 +85,7 @@ static void test_too_many_blocks(void **state)
     free_ctx(ctx);
 }
 
-/* ---- DiaBlo: what it computes ------------------------------------------------------------------------------------------ */
+/* ---- DiaBlo: what it computes ------------------------------------------------------------------------------------ */
 
 /* The official semantics, written out: pad the input, a block at a time, crop the output. */
 static double diablo_by_hand(tp_ctx *ctx, const tp_tensor *x, int64_t row, const tp_tensor *a, int64_t out)
@@ -185,7 +187,8 @@ static void test_dead_gradients(void **state)
     tp_linear_init(ctx, &l, NULL, "", 10, 7, false, TP_F32);
     ad = tp_adapter_attach(ctx, &l, &tp_diablo, &(tp_diablo_opts){ .blocks = 4 });
     fill_some(ctx, *ad->m.param->slot, 3, 1);
-    tp_backward(ctx, tp_sum(ctx, tp_square(ctx, tp_linear_forward(ctx, &l, make_some(ctx, TP_F32, TP_SHAPE(6, 10), 4))), NULL, 0, false));
+    tp_backward(ctx, tp_sum(ctx, tp_square(ctx, tp_linear_forward(ctx, &l, make_some(ctx, TP_F32, TP_SHAPE(6, 10), 4))),
+                            NULL, 0, false));
     g = tp_grad(*ad->m.param->slot);
     for (int64_t i = 0; i < tp_numel(g); i++)
         zero += value_at(ctx, g, i) == 0;
@@ -196,7 +199,7 @@ static void test_dead_gradients(void **state)
     free_ctx(ctx);
 }
 
-/* ---- LoRA ------------------------------------------------------------------------------------------------------------ */
+/* ---- LoRA -------------------------------------------------------------------------------------------------------- */
 
 static void test_lora(void **state)
 {
@@ -225,7 +228,8 @@ static void test_lora(void **state)
 
             for (int64_t k = 0; k < 2; k++)
                 for (int64_t i = 0; i < 6; i++)
-                    sum += 1.5 * value_at(ctx, b, o * 2 + k) * value_at(ctx, a, k * 6 + i) * value_at(ctx, x, r * 6 + i);
+                    sum += 1.5 * value_at(ctx, b, o * 2 + k) * value_at(ctx, a, k * 6 + i) *
+                           value_at(ctx, x, r * 6 + i);
             assert_true(fabs(value_at(ctx, y, r * 4 + o) - value_at(ctx, base, r * 4 + o) - sum) < 1e-13);
         }
     assert_int_equal(tp_merge(ctx, &l.m), 1);
@@ -236,7 +240,7 @@ static void test_lora(void **state)
     free_ctx(ctx);
 }
 
-/* ---- what both share, in every dtype of a base ------------------------------------------------------------------------- */
+/* ---- what both share, in every dtype of a base ------------------------------------------------------------------- */
 
 static tp_adapter *attach_some(tp_ctx *ctx, tp_linear *l, const tp_adapter_type *type, double dropout)
 {
@@ -378,7 +382,7 @@ static void test_dropout(void **state)
     free_ctx(ctx);
 }
 
-/* ---- gradients of both through a chain, against differences ------------------------------------------------------------- */
+/* ---- gradients of both through a chain, against differences ------------------------------------------------------ */
 
 typedef struct {
     tp_linear  *l;
@@ -402,11 +406,11 @@ static tp_tensor *run_chain(tp_ctx *ctx, void *user, tp_tensor *const *in)
 
 static void test_chain_gradients(void **state)
 {
-    tp_ctx     *ctx = tp_ctx_new(TP_REF, 0);
-    tp_scope    s = tp_scope_begin(ctx);
-    tp_linear   l;
-    chain       c = { .l = &l };
-    tp_tensor  *in[4] = { make_some(ctx, TP_F64, TP_SHAPE(2, 11), 9) };
+    tp_ctx    *ctx = tp_ctx_new(TP_REF, 0);
+    tp_scope   s = tp_scope_begin(ctx);
+    tp_linear  l;
+    chain      c = { .l = &l };
+    tp_tensor *in[4] = { make_some(ctx, TP_F64, TP_SHAPE(2, 11), 9) };
 
     (void)state;
     tp_linear_init(ctx, &l, NULL, "", 11, 8, true, TP_F64);
@@ -427,9 +431,11 @@ static void test_chain_gradients(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shapes),         cmocka_unit_test(test_too_many_blocks), cmocka_unit_test(test_diablo_output),
-        cmocka_unit_test(test_one_block_is_full), cmocka_unit_test(test_dead_gradients), cmocka_unit_test(test_lora),
-        cmocka_unit_test(test_merge_dtypes),   cmocka_unit_test(test_dropout),         cmocka_unit_test(test_chain_gradients),
+        cmocka_unit_test(test_shapes),          cmocka_unit_test(test_too_many_blocks),
+        cmocka_unit_test(test_diablo_output),   cmocka_unit_test(test_one_block_is_full),
+        cmocka_unit_test(test_dead_gradients),  cmocka_unit_test(test_lora),
+        cmocka_unit_test(test_merge_dtypes),    cmocka_unit_test(test_dropout),
+        cmocka_unit_test(test_chain_gradients),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
