@@ -5,7 +5,7 @@
 
 enum { FEW = 24 };
 
-/* ---- one call -------------------------------------------------------------------------------------------------------- */
+/* ---- one call ---------------------------------------------------------------------------------------------------- */
 
 static tp_tensor *operand(const tp_call *c, int i)
 {
@@ -15,14 +15,16 @@ static tp_tensor *operand(const tp_call *c, int i)
 static bool unchanged(tp_ctx *ctx, const tpi_rec *rec)
 {
     const tp_call *c = &rec->c;
+    int            n = c->n_in + c->n_out;
 
-    for (int i = 0; i < c->n_in + c->n_out; i++) {
-        const tp_tensor *x = operand(c, i);
+    for (int i = 0; i < n + c->n_saved; i++) {
+        const tp_tensor *x = i < n ? operand(c, i) : c->saved[i - n];
+        const char      *what = i < c->n_in ? "input" : i < n ? "output" : "saved tensor";
 
-        if (x == NULL || !tpi_keeps(rec, i) || x->store == NULL || x->store->version == rec->version[i])
+        if (x == NULL || (i < n && !tpi_keeps(rec, i)) || x->store == NULL || x->store->version == rec->version[i])
             continue;
-        tp_fail(ctx, TP_EARG, "%s: the values of %s %d were changed since forward", c->op->name, i < c->n_in ? "input" : "output",
-                i < c->n_in ? i : i - c->n_in);
+        tp_fail(ctx, TP_EARG, "%s: the values of %s %d were changed since forward", c->op->name, what,
+                i - (i < c->n_in ? 0 : i < n ? c->n_in : n));
         return false;
     }
     return true;
@@ -48,9 +50,9 @@ static bool take_dy(tp_ctx *ctx, tp_call *c, tp_tensor **dy)
     return tp_ok(ctx);
 }
 
-/* Hides values that forward did not keep and that happen to be there still, so that backward cannot come to rely on them; returns
- * what show_again needs. */
-static void **hide_unkept(tp_ctx *ctx, const tpi_rec *rec, size_t *room)
+/* Hides values that forward did not keep and that happen to be there still, so that backward cannot come to rely on
+ * them; returns what show_again needs. */
+static void **hide_unkept(tp_ctx *ctx, const tpi_rec *rec, tp_tensor *const *dy, size_t *room)
 {
     const tp_call *c = &rec->c;
     int            n = c->n_in + c->n_out;
@@ -63,7 +65,9 @@ static void **hide_unkept(tp_ctx *ctx, const tpi_rec *rec, size_t *room)
         bool       kept = x == NULL || x->store == NULL;
 
         for (int k = 0; k < n && !kept; k++)
-            kept = operand(c, k) == x && tpi_keeps(rec, k);
+            kept = (operand(c, k) == x && tpi_keeps(rec, k)) || (k < c->n_out && dy[k] == x);
+        for (int k = 0; k < c->n_saved && !kept; k++)
+            kept = c->saved[k] == x;
         was[2 * i] = kept ? NULL : x->store;
         was[2 * i + 1] = kept ? NULL : x->data;
         if (kept)
@@ -98,7 +102,7 @@ static void call_backward(tp_ctx *ctx, tpi_rec *rec, tp_tensor **dy, tp_tensor *
 
     if (!unchanged(ctx, rec))
         return;
-    was = TPI_STRICT && !rec->keeps_all ? hide_unkept(ctx, rec, &room) : NULL;
+    was = TPI_STRICT && !rec->keeps_all ? hide_unkept(ctx, rec, dy, &room) : NULL;
     ctx->floor = ctx->n_scopes;
     if (tp_ok(ctx))
         c->op->backward(ctx, c, dy, dx);
@@ -113,7 +117,8 @@ static void call_backward(tp_ctx *ctx, tpi_rec *rec, tp_tensor **dy, tp_tensor *
         else if (c->in[i]->serial < 0 && dx[i] == c->in[i]->grad) /* it was put in place by tp_grad_into */
             dx[i] = NULL;
     }
-    for (int i = 0; i < c->n_in && tp_ok(ctx); i++) /* only now: a leaf may take over a tensor that is two inputs' gradient */
+    /* only now: a leaf may take over a tensor that is two inputs' gradient */
+    for (int i = 0; i < c->n_in && tp_ok(ctx); i++)
         if (dx[i] != NULL)
             tpi_accumulate(ctx, c->op->name, c->in[i], dx[i]);
 }
@@ -149,7 +154,7 @@ static void step_back(tp_ctx *ctx, tpi_rec *rec)
     tp_scope_end(ctx, s);
 }
 
-/* ---- a pass ---------------------------------------------------------------------------------------------------------- */
+/* ---- a pass ------------------------------------------------------------------------------------------------------ */
 
 /* After a failure, gradients that arrived at inner tensors nobody walked to must not stay for the next pass. */
 static void clear_pending(const tp_call *c)
@@ -215,7 +220,7 @@ bool tpi_walk(tp_ctx *ctx, size_t base, tp_tensor *y, tp_tensor *dy)
     return tp_ok(ctx);
 }
 
-/* ---- for the user ---------------------------------------------------------------------------------------------------- */
+/* ---- for the user ------------------------------------------------------------------------------------------------ */
 
 static bool may_walk(tp_ctx *ctx, const char *what, const tp_tensor *y)
 {
@@ -224,9 +229,11 @@ static bool may_walk(tp_ctx *ctx, const char *what, const tp_tensor *y)
     if (y->walked)
         tp_fail(ctx, TP_EARG, "%s: this tensor has been walked back from already; compute it anew", what);
     else if (!y->needs_grad)
-        tp_fail(ctx, TP_EARG, "%s: nothing trainable is below this tensor, or it was computed with recording off", what);
+        tp_fail(ctx, TP_EARG, "%s: nothing trainable is below this tensor, or it was computed with recording off",
+                what);
     else if (ctx->walk_top > 0 && y->serial >= 0 && y->serial < ctx->walk_first)
-        tp_fail(ctx, TP_EARG, "%s: a hook or an op's backward can only walk back from what it has computed itself", what);
+        tp_fail(ctx, TP_EARG, "%s: a hook or an op's backward can only walk back from what it has computed itself",
+                what);
     return tp_ok(ctx);
 }
 
@@ -257,7 +264,8 @@ static tp_tensor *seed_of(tp_ctx *ctx, const char *what, tp_tensor *y)
     if (!may_walk(ctx, what, y))
         return NULL;
     if (y->numel != 1)
-        return tp_fail(ctx, TP_ESHAPE, "%s: the loss must be one number, it is %s", what, tp_shape_text(y, a, sizeof a));
+        return tp_fail(ctx, TP_ESHAPE, "%s: the loss must be one number, it is %s", what,
+                       tp_shape_text(y, a, sizeof a));
     return tp_ones(ctx, (tp_dtype)y->dtype, y->ndim, y->dim);
 }
 
@@ -271,7 +279,7 @@ bool tp_backward(tp_ctx *ctx, tp_tensor *loss)
     return ok;
 }
 
-/* ---- gradients set aside --------------------------------------------------------------------------------------------- */
+/* ---- gradients set aside ----------------------------------------------------------------------------------------- */
 
 /* What a sink has got, to be handed to the user: through the hook of a leaf, and nobody else's memory. */
 static tp_tensor *from_sink(tp_ctx *ctx, const tpi_sink *sink)

@@ -1,4 +1,5 @@
-/* checkpoint.c - recomputation: a function of which only the result is kept; backward runs it again on a nested piece of tape. */
+/* checkpoint.c - recomputation: a function of which only the result is kept; backward runs it again on a nested piece
+ * of tape. */
 #include "core/context.h"
 
 enum { MAX_IN = 32 };
@@ -26,8 +27,9 @@ static tp_tensor *call(tp_ctx *ctx, const checkpoint_attr *a, tp_tensor *const *
     return tp_ok(ctx) ? y : NULL;
 }
 
-/* Runs fn again on the end of the tape and walks back over that piece at once.  Its inputs are the outer tensors themselves, so
- * every gradient arrives where and in the order in which it would have without recomputation: the same bits. */
+/* Runs fn again on the end of the tape and walks back over that piece at once.  Its inputs are the outer tensors
+ * themselves, so every gradient arrives where and in the order in which it would have without recomputation: the same
+ * bits. */
 static void checkpoint_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
 {
     const checkpoint_attr *a = c->attr;
@@ -81,7 +83,8 @@ static bool outside(tp_ctx *ctx, size_t first, int64_t serial, tp_tensor ***list
     return true;
 }
 
-/* Runs fn, forgets its inside, and hands out its result as a leaf; *list gets the inputs and what fn touched, if it matters. */
+/* Runs fn, forgets its inside, and hands out its result as a leaf; *list gets the inputs and what fn touched, if it
+ * matters. */
 static tp_tensor *run_once(tp_ctx *ctx, const checkpoint_attr *a, tp_tensor *const *in, tp_tensor ***list, size_t *n)
 {
     tp_scope   s = tp_scope_begin(ctx);

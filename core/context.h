@@ -11,14 +11,15 @@ enum { TPI_MESSAGE = 1024, TPI_PATH = 512 };
 typedef struct tpi_rec {
     tp_call     c;
     const char *path;    /* interned path of the module, or NULL */
-    uint32_t   *version; /* of each input and output at the time of recording */
+    uint32_t   *version; /* of each input, output and saved tensor at the time of recording */
     uint64_t    wants;   /* bit i: input i needed a gradient when the call was made; bit 63 stands for all from 63 on */
     size_t      room;    /* bytes of this record in the pool */
     int64_t     serial;
     bool        keeps_all; /* the values of every input, whatever c.keep says */
 } tpi_rec;
 
-/* An open scope: what was there when it began.  The serial tells whether a tp_scope is still the one that stands at its depth. */
+/* An open scope: what was there when it began.  The serial tells whether a tp_scope is still the one that stands at its
+ * depth. */
 typedef struct tpi_mark {
     size_t live, tape, serial;
 } tpi_mark;
@@ -32,7 +33,8 @@ typedef struct tpi_sink {
     tp_tensor *x, *g;
 } tpi_sink;
 
-/* A leaf whose gradient this pass has changed.  That of a leaf with a hook is put aside, since the hook is to see this pass alone. */
+/* A leaf whose gradient this pass has changed.  That of a leaf with a hook is put aside, since the hook is to see this
+ * pass alone. */
 typedef struct tpi_touched {
     tp_tensor *x, *before;
     bool       used; /* `before` was used by an optimiser: nothing is added to it */
@@ -93,7 +95,7 @@ void       tpi_unhold(tp_tensor *x);
 void       tpi_tensors_free(tp_ctx *ctx);
 
 /* scope.c */
-/* Ends the scopes from depth on and releases what was made since `live`, and the calls since `tape` that nobody needs. */
+/* Ends the scopes from depth on; releases what was made since `live`, and the calls since `tape` that nobody needs. */
 void       tpi_unwind(tp_ctx *ctx, size_t depth, size_t live, size_t tape);
 
 /* tape.c */

@@ -5,8 +5,8 @@
  *
  *   - The context comes first.  The first failure is kept in it, with a message; every later call on that context does
  *     nothing and returns NULL, false, 0 or NaN.  Check once a step with tp_ok(), or only at the end.
- *   - NULL is accepted for every tensor, module, object and context.  An op that is handed a NULL tensor fails with TP_EARG,
- *     so that a failure before it is never hidden.
+ *   - NULL is accepted for every tensor, module, object and context.  An op that is handed a NULL tensor fails with
+ *     TP_EARG, so that a failure before it is never hidden.
  *   - A tensor returned to you belongs to the innermost open scope; tp_retain() keeps it longer.
  *   - dtypes never promote silently: equal dtypes, or TP_EDTYPE, except for pairs that a contract lists.
  *   - Negative axes count from the end.
@@ -62,7 +62,7 @@ typedef enum {
     TP_EINTR    /* interrupted */
 } tp_code;
 
-/* ---- version and dtypes ---------------------------------------------------------------------------------------------- */
+/* ---- version and dtypes ------------------------------------------------------------------------------------------ */
 
 /* "0.1.0", of the library that runs. */
 TP_API const char *tp_version(void);
@@ -72,46 +72,52 @@ TP_API const char *tp_dtype_name(tp_dtype t);
 /* f64 f32 bf16 f16 */
 TP_API bool        tp_dtype_is_float(tp_dtype t);
 
-/* ---- contexts -------------------------------------------------------------------------------------------------------- */
+/* ---- contexts ---------------------------------------------------------------------------------------------------- */
 
-/* Never NULL: when the device cannot be opened, or memory is out, the context is born failed.  Threads: those that the affinity
- * mask and the control group allow. */
+/* Never NULL: when the device cannot be opened, or memory is out, the context is born failed.  Threads: those that the
+ * affinity mask and the control group allow. */
 TP_API tp_ctx     *tp_ctx_new(tp_device device, int index);
-/* Frees the context and every tensor that is still alive in it. */
+/* Frees the context and every tensor that is still alive in it: what owns tensors (modules, optimisers, files) is freed
+ * before. */
 TP_API void        tp_ctx_free(tp_ctx *ctx);
 /* Prints "tapir: <first error>" to standard error if there is one, frees ctx, returns 0 or 1: the last line of main. */
 TP_API int         tp_ctx_finish(tp_ctx *ctx);
 
+/* The device that tp_ctx_new was given; TP_CPU for NULL. */
 TP_API tp_device   tp_ctx_device(const tp_ctx *ctx);
-/* Threads used by later calls, 1 to 1024; n = 0 asks for the default again. */
+/* Threads used by later calls, 1 to 1024; n = 0 asks for the default again: OMP_NUM_THREADS, else what the affinity
+ * mask and the control group allow. */
 TP_API void        tp_set_threads(tp_ctx *ctx, int n);
 TP_API int         tp_threads(const tp_ctx *ctx);
 /* The kernels in use: "portable", "avx2", "avx512", "ref", ... */
 TP_API const char *tp_backend_name(const tp_ctx *ctx);
-/* Picks a set of kernels by that name, to test or compare; fails with TP_EDEVICE, naming those there are. */
+/* Picks a set of kernels for the same memory by that name, to test or compare; fails with TP_EDEVICE, naming those
+ * there are. */
 TP_API void        tp_set_backend(tp_ctx *ctx, const char *name);
 
 typedef struct {
-    size_t now;    /* bytes of values held by tensors */
+    size_t now;    /* bytes in use: values of tensors, recorded calls, workspace of kernels; not what is borrowed */
     size_t peak;   /* the most that now has been */
-    size_t system; /* bytes that the pool holds from the system */
+    size_t system; /* bytes that the pool holds from the system, in use or kept for the next tensor */
 } tp_memory_use;
 
+/* What ctx takes of its device's memory; zeros for NULL. */
 TP_API tp_memory_use tp_memory(const tp_ctx *ctx);
 /* Gives the pool's unused blocks back to the system. */
 TP_API void          tp_memory_trim(tp_ctx *ctx);
 
-/* ---- errors and messages --------------------------------------------------------------------------------------------- */
+/* ---- errors and messages ----------------------------------------------------------------------------------------- */
 
 /* True while nothing has failed.  NULL is not ok. */
 TP_API bool        tp_ok(const tp_ctx *ctx);
 TP_API tp_code     tp_error_code(const tp_ctx *ctx);
 /* The first error's message, at most 1 KiB, "" if there is none. */
 TP_API const char *tp_error(const tp_ctx *ctx);
-/* Lets the program go on: scopes stay, what was recorded in the innermost scope is dropped, recording is on again. */
+/* Lets the program go on: scopes stay, what was recorded in the innermost scope is dropped, recording is on again.  A
+ * context without a device, or that memory was out for, stays failed. */
 TP_API void        tp_error_clear(tp_ctx *ctx);
-/* Records an error unless one is kept already: "op: what is wrong, what was expected".  The path of the module that is running
- * is put in front.  Returns NULL, so that ops can `return tp_fail(...)`. */
+/* Records an error unless one is kept already: "op: what is wrong, what was expected".  The path of the module that is
+ * running is put in front.  Returns NULL, so that ops can `return tp_fail(...)`. */
 TP_API void       *tp_fail(tp_ctx *ctx, tp_code code, const char *fmt, ...) TP_PRINTF(3, 4);
 
 typedef enum { TP_NOTE, TP_WARNING, TP_PROGRESS } tp_level;
@@ -121,20 +127,24 @@ typedef void (*tp_message_fn)(void *user, tp_level level, const char *text);
 TP_API void tp_on_message(tp_ctx *ctx, tp_message_fn fn, void *user);
 TP_API void tp_message(tp_ctx *ctx, tp_level level, const char *fmt, ...) TP_PRINTF(3, 4);
 
-/* ---- scopes ---------------------------------------------------------------------------------------------------------- */
+/* ---- scopes ------------------------------------------------------------------------------------------------------ */
 
 typedef struct { size_t depth, serial; } tp_scope; /* nothing to look into */
 
+/* Opens a scope inside of the innermost one: it owns every tensor made from now on, until it ends.  Works on a failed
+ * context. */
 TP_API tp_scope   tp_scope_begin(tp_ctx *ctx);
-/* Releases every tensor made since s (inner scopes that were left open too), and every recorded call none of whose outputs
- * anybody holds any more.  Works on a failed context. */
+/* Releases every tensor made since s (inner scopes that were left open too), and every recorded call none of whose
+ * outputs anybody holds any more.  Works on a failed context.  A scope that has ended already is passed over.  Fails
+ * with TP_EARG when an op, a hook or a checkpointed function tries to end a scope around it. */
 TP_API void       tp_scope_end(tp_ctx *ctx, tp_scope s);
-/* Ends s but hands x to the enclosing scope.  Returns x. */
+/* Ends s but hands x to the enclosing scope.  Returns x; NULL on a failed context, where x goes with s. */
 TP_API tp_tensor *tp_scope_return(tp_ctx *ctx, tp_scope s, tp_tensor *x);
 
-/* ---- making tensors -------------------------------------------------------------------------------------------------- */
+/* ---- making tensors ---------------------------------------------------------------------------------------------- */
 
-/* TP_SHAPE(2, 3) stands for two arguments: the number of dimensions and their sizes.  TP_SCALAR is the shape of one number. */
+/* TP_SHAPE(2, 3) stands for two arguments: the number of dimensions and their sizes.  TP_SCALAR is the shape of one
+ * number. */
 #define TP_SHAPE(...) ((int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t))), ((const int64_t[]){ __VA_ARGS__ })
 #define TP_SCALAR 0, NULL
 
@@ -144,20 +154,21 @@ TP_API tp_tensor *tp_ones(tp_ctx *ctx, tp_dtype t, int ndim, const int64_t *dim)
 TP_API tp_tensor *tp_full(tp_ctx *ctx, tp_dtype t, int ndim, const int64_t *dim, double value);
 /* Copies numel values of dtype t from p. */
 TP_API tp_tensor *tp_from(tp_ctx *ctx, tp_dtype t, int ndim, const int64_t *dim, const void *p);
-/* Uses p itself, which must stay valid until release(user, p) is called (release may be NULL).  CPU only. */
-TP_API tp_tensor *tp_borrow(tp_ctx *ctx, tp_dtype t, int ndim, const int64_t *dim, void *p, void (*release)(void *user, void *p),
-                            void *user);
-/* start, start + step, ... below stop (above it for a negative step). */
+/* Uses p itself, which must stay valid until release(user, p) is called (release may be NULL): when the last view of it
+ * goes, or at once when this call fails.  CPU only. */
+TP_API tp_tensor *tp_borrow(tp_ctx *ctx, tp_dtype t, int ndim, const int64_t *dim, void *p,
+                            void (*release)(void *user, void *p), void *user);
+/* start, start + step, ... below stop (above it for a negative step), converted to t as tp_copy_to does. */
 TP_API tp_tensor *tp_arange(tp_ctx *ctx, tp_dtype t, double start, double stop, double step);
 /* An undefined tensor of x's shape and dtype, contiguous. */
 TP_API tp_tensor *tp_like(tp_ctx *ctx, const tp_tensor *x);
 TP_API tp_tensor *tp_zeros_like(tp_ctx *ctx, const tp_tensor *x);
 
-/* One more, one less holder.  The values go with the last one. */
+/* One more, one less holder.  The values go with the last one.  tp_retain returns x. */
 TP_API tp_tensor *tp_retain(tp_tensor *x);
 TP_API void       tp_release(tp_tensor *x);
 
-/* ---- looking at tensors ---------------------------------------------------------------------------------------------- */
+/* ---- looking at tensors ------------------------------------------------------------------------------------------ */
 
 TP_API tp_dtype   tp_dtype_of(const tp_tensor *x); /* TP_F32 for NULL */
 TP_API int        tp_ndim(const tp_tensor *x);
@@ -185,12 +196,14 @@ TP_API double      tp_item(tp_ctx *ctx, const tp_tensor *x);
 TP_API double      tp_at(tp_ctx *ctx, const tp_tensor *x, int ndim, const int64_t *index);
 /* Writes x, converted to t, row by row into p, which has room for size bytes. */
 TP_API bool        tp_copy_out(tp_ctx *ctx, const tp_tensor *x, tp_dtype t, void *p, size_t size);
-/* Copies src into dst, converting: shapes must be equal.  Not recorded.  The only public way to write into a tensor. */
+/* Copies src into dst, converting: shapes must be equal.  To integers: toward zero, saturating, NaN gives 0.  Views of
+ * one storage may overlap; a dst that shows an element several times is TP_EARG.  Not recorded.  The only public way to
+ * write into a tensor. */
 TP_API bool        tp_copy_to(tp_ctx *ctx, tp_tensor *dst, const tp_tensor *src);
 /* Prints as numpy does: dtype, shape, values with elision. */
 TP_API void        tp_print(tp_ctx *ctx, const tp_tensor *x, FILE *f);
 
-/* ---- gradients ------------------------------------------------------------------------------------------------------- */
+/* ---- gradients --------------------------------------------------------------------------------------------------- */
 
 /* Makes x a leaf that gets a gradient (floating dtypes), or freezes it. */
 TP_API void       tp_set_trainable(tp_ctx *ctx, tp_tensor *x, bool on);
@@ -199,17 +212,22 @@ TP_API bool       tp_trainable(const tp_tensor *x);
 TP_API bool       tp_needs_grad(const tp_tensor *x);
 /* The gradient of a leaf, f32 (f64 for f64), borrowed; NULL when there is none. */
 TP_API tp_tensor *tp_grad(const tp_tensor *x);
-/* Drops the gradient of x. */
+/* Drops the gradient of x, and what a failed backward said of it. */
 TP_API void       tp_grad_drop(tp_tensor *x);
 /* Gradients that tp_optim_step has used are overwritten by the next backward instead of added to. */
 TP_API void       tp_grad_used(tp_tensor *x);
 
-/* Back-propagates from a loss of one element: adds to the gradient of every trainable leaf that it depends on, and frees the
- * calls that it walks.  Fails with TP_ESHAPE (no scalar), TP_EARG (nothing trainable below, or walked already). */
+/*
+ * Back-propagates from a loss of one element: adds to the gradient of every trainable leaf that it depends on, and
+ * frees the calls that it walks.  Fails with TP_ESHAPE (no scalar), TP_EARG (nothing trainable below, walked already,
+ * or kept values were changed since). After a failure the gradients that it has touched are void: optimisers refuse
+ * them until they are dropped.
+ */
 TP_API bool       tp_backward(tp_ctx *ctx, tp_tensor *loss);
 /* The same from any tensor, with its gradient dy given (same shape and dtype). */
 TP_API bool       tp_backward_from(tp_ctx *ctx, tp_tensor *y, tp_tensor *dy);
-/* out[i] = gradient of the one-element y by x[i] (NULL where y does not depend on it), without touching any tp_grad. */
+/* out[i] = gradient of the one-element y by x[i], a leaf or not (NULL where y does not depend on it), without touching
+ * any tp_grad. Frees the calls that it walks, as tp_backward does. */
 TP_API bool       tp_grad_of(tp_ctx *ctx, tp_tensor *y, int n, tp_tensor *const *x, tp_tensor **out);
 /* Switches recording; returns the previous state. */
 TP_API bool       tp_record(tp_ctx *ctx, bool on);
@@ -218,31 +236,40 @@ TP_API bool       tp_recording(const tp_ctx *ctx);
 TP_API tp_tensor *tp_detach(tp_ctx *ctx, tp_tensor *x);
 
 typedef tp_tensor *(*tp_checkpoint_fn)(tp_ctx *ctx, void *user, tp_tensor *const *in);
-/* fn(in), of which only the result is kept: backward runs fn again, with the same random numbers.  user must stay valid until
- * then.  Leaves that fn touches get their gradients. */
+/*
+ * fn(in), of which only the result and the inputs (at most 32) are kept: backward runs fn again, with the same random
+ * numbers, and gives the same bits as without this call.  Leaves that fn touches get their gradients.  user, and the
+ * tensors that fn takes from there, must stay valid until then, and unchanged.
+ */
 TP_API tp_tensor *tp_checkpoint(tp_ctx *ctx, tp_checkpoint_fn fn, void *user, int n_in, tp_tensor *const *in);
 
 typedef tp_tensor *(*tp_hook_fn)(tp_ctx *ctx, void *user, tp_tensor *dx);
-/* fn runs when the gradient of x is complete; what it returns replaces it (NULL keeps it).  One hook a tensor. */
+/* fn runs when a pass has completed the gradient dx of x, before it is added to that of earlier passes; what it returns
+ * (same shape and dtype) replaces it, NULL keeps it.  Recording is off inside.  One hook a tensor; fn NULL takes it
+ * away. */
 TP_API void       tp_hook(tp_ctx *ctx, tp_tensor *x, tp_hook_fn fn, void *user);
 /* Checks every output and gradient: the first NaN or Inf fails with TP_ENUM, naming op and module path. */
 TP_API void       tp_anomaly(tp_ctx *ctx, bool on);
 
 typedef tp_tensor *(*tp_gradcheck_fn)(tp_ctx *ctx, void *user, tp_tensor *const *in);
 /*
- * Compares the gradients of sum(fn(in) * r), r random, by each floating f64 input with central differences of step eps (0: 1e-6):
- * returns max|g - n| / max(1, max|n|) over all elements, NaN after a failure.
+ * Compares the gradients of sum(fn(in) * r), r random, by each f64 leaf among the inputs with central differences of
+ * step eps (0: 1e-6): returns the greatest max|g - n| / max(1, max|n|) of an input, NaN after a failure and where a
+ * gradient is NaN.  g is half of what two passes add up, so that writing into place and adding are both seen.  Inputs,
+ * their gradients and flags are afterwards what they were; leaves that fn takes from elsewhere get gradients as by
+ * tp_backward.
  */
 TP_API double     tp_gradcheck(tp_ctx *ctx, tp_gradcheck_fn fn, void *user, int n_in, tp_tensor *const *in, double eps);
 
-/* ---- random numbers -------------------------------------------------------------------------------------------------- */
+/* ---- random numbers ---------------------------------------------------------------------------------------------- */
 
-/* Philox-4x32-10 with key = (seed, purpose, step, call within the step): a seed and a step are all the state there is. */
+/* Philox-4x32-10 with key = (seed, purpose, step, call within the step): a seed and a step are all the state there is.
+ * Begins step 0. */
 TP_API void       tp_seed(tp_ctx *ctx, uint64_t seed);
 /* Begins step n of the random numbers: a training loop calls it at the start of each step. */
 TP_API void       tp_set_step(tp_ctx *ctx, uint64_t step);
 
-/* ---- ops of one's own ------------------------------------------------------------------------------------------------ */
+/* ---- ops of one's own -------------------------------------------------------------------------------------------- */
 
 typedef struct tp_op tp_op;
 
@@ -253,9 +280,9 @@ typedef struct tp_call {
     const tp_op *op;
     int          n_in, n_out, n_saved;
     tp_tensor  **in;    /* inputs; an optional one may be NULL */
-    tp_tensor  **out;   /* outputs: out[0] is what forward returns, it sets the others */
+    tp_tensor  **out;   /* outputs: out[0] is what forward returns, it sets the others, or leaves NULL */
     tp_tensor  **saved; /* made by forward for backward: op->n_saved slots */
-    const void  *attr;  /* op->attr_size bytes, copied from what tp_apply got */
+    const void  *attr;  /* op->attr_size bytes, copied from what tp_apply got (zeros for NULL) */
     uint64_t     keep;  /* set by forward: whose values backward reads */
 } tp_call;
 
@@ -265,26 +292,31 @@ typedef struct tp_call {
 struct tp_op {
     const char *name;
     size_t      attr_size;
-    int         n_out;   /* 0 stands for 1 */
+    int         n_out;   /* 0 stands for 1; at most 32 */
     int         n_saved; /* at most 16 */
-    /* Computes out[1..] and returns out[0], from c->in and c->attr.  Recording is off inside. */
+    /* Computes out[1..] and returns out[0], from c->in and c->attr.  Recording is off inside; what else it makes is
+     * released after. An output that is an input, or somebody else's tensor, is given a header of its own. */
     tp_tensor *(*forward)(tp_ctx *ctx, tp_call *c);
-    /* Given dy[i] = dL/d(out[i]) (NULL where nothing used it), sets dx[i] = dL/d(in[i]) for those that tp_wants; a NULL left there
-     * counts as zero.  NULL: the op is not differentiable.  Recording is off inside. */
+    /* Given dy[i] = dL/d(out[i]) (NULL where nothing used it; maybe strided; not to be written to), sets dx[i] =
+     * dL/d(in[i]), of the shape of in[i], for those that tp_wants; a NULL left there counts as zero.  NULL: the op is
+     * not differentiable.  Recording is off inside.  Of inputs and outputs that forward did not keep only shape and
+     * dtype may be read. */
     void (*backward)(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx);
 };
 
-#define TP_IN(...) ((int)(sizeof((tp_tensor *[]){ __VA_ARGS__ }) / sizeof(tp_tensor *))), ((tp_tensor *const[]){ __VA_ARGS__ })
+#define TP_IN(...) \
+    ((int)(sizeof((tp_tensor *[]){ __VA_ARGS__ }) / sizeof(tp_tensor *))), ((tp_tensor *const[]){ __VA_ARGS__ })
 
 /* Runs op on in[0..n_in) and records it when an input needs a gradient.  Returns out[0]. */
 TP_API tp_tensor *tp_apply(tp_ctx *ctx, const tp_op *op, const void *attr, int n_in, tp_tensor *const *in);
 /* The same for several outputs: fills out[0..n_out). */
-TP_API bool       tp_apply_n(tp_ctx *ctx, const tp_op *op, const void *attr, int n_in, tp_tensor *const *in, tp_tensor **out);
-/* Whether backward is to produce dx[i]. */
+TP_API bool tp_apply_n(tp_ctx *ctx, const tp_op *op, const void *attr, int n_in, tp_tensor *const *in, tp_tensor **out);
+/* Whether backward is to produce dx[i]; c is what forward or backward was given.  In forward: whether it will be, so
+ * that it knows what to keep. */
 TP_API bool       tp_wants(const tp_call *c, int i);
 /*
- * Where backward is to write the gradient of input i: g = beta g + ... with *beta 0 or 1.  A leaf's own gradient when that is
- * possible, else a new tensor; either way dx[i] is set for you.  f32 for every leaf that is not f64.
+ * Where backward is to write the gradient of input i: g = beta g + ... with *beta 0 or 1.  A leaf's own gradient when
+ * that is possible, else a new tensor; either way dx[i] is set for you.  f32 for every leaf that is not f64.
  */
 TP_API tp_tensor *tp_grad_into(tp_ctx *ctx, tp_call *c, int i, tp_tensor **dx, double *beta);
 

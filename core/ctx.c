@@ -8,17 +8,20 @@
 
 enum { MAX_THREADS = 1024 };
 
-/* Stands in when even the context cannot be allocated, so that tp_ctx_new never returns NULL.  Nobody may write to it. */
-static const tp_ctx no_memory = { .magic = TPI_CTX_MAGIC, .code = TP_ENOMEM, .msg = "out of memory: no context", .is_static = true };
+/* Stands in when even the context cannot be allocated, so that tp_ctx_new never returns NULL.  Nobody writes to it. */
+static const tp_ctx no_memory = {
+    .magic = TPI_CTX_MAGIC, .code = TP_ENOMEM, .msg = "out of memory: no context", .is_static = true
+};
 
-/* ---- threads --------------------------------------------------------------------------------------------------------- */
+/* ---- threads ----------------------------------------------------------------------------------------------------- */
 
 /* cpu.max of a control group (v2) holds "max 100000" or "200000 100000"; 0 when it is not there or sets no limit. */
 static long group_limit(const char *group)
 {
     char  path[1100];
     long  quota = 0, period = 0;
-    FILE *f = snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", group) < (int)sizeof path ? fopen(path, "r") : NULL;
+    int   size = snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", group);
+    FILE *f = size > 0 && size < (int)sizeof path ? fopen(path, "r") : NULL;
     int   n = f ? fscanf(f, "%ld %ld", &quota, &period) : 0;
 
     if (f != NULL)
@@ -74,7 +77,7 @@ static int default_threads(void)
     return n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : (int)n;
 }
 
-/* ---- contexts -------------------------------------------------------------------------------------------------------- */
+/* ---- contexts ---------------------------------------------------------------------------------------------------- */
 
 static bool usable(const tpi_backend *b)
 {
@@ -101,7 +104,8 @@ tp_ctx *tp_ctx_new(tp_device device, int index)
     ctx->threads = default_threads();
     ctx->backend = index == 0 ? first_backend(device) : NULL;
     if (ctx->backend == NULL)
-        tp_fail(ctx, TP_EDEVICE, "no such device in this build or on this machine: kind %d (0 cpu, 1 ref, 2 cuda), index %d",
+        tp_fail(ctx, TP_EDEVICE,
+                "no such device in this build or on this machine: kind %d (0 cpu, 1 ref, 2 cuda), index %d",
                 (int)device, index);
     return ctx;
 }
@@ -195,7 +199,7 @@ void tp_memory_trim(tp_ctx *ctx)
         tpi_pool_trim(&ctx->pool);
 }
 
-/* ---- for the other rooms ------------------------------------------------------------------------------------------------- */
+/* ---- for the other rooms ----------------------------------------------------------------------------------------- */
 
 const tpi_kernels *tpi_k(const tp_ctx *ctx)
 {

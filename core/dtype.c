@@ -6,8 +6,9 @@ static const struct {
     size_t      size;
     bool        real;
 } types[TP_DTYPES] = {
-    [TP_F32] = { "f32", 4, true },  [TP_F64] = { "f64", 8, true },  [TP_BF16] = { "bf16", 2, true }, [TP_F16] = { "f16", 2, true },
-    [TP_I64] = { "i64", 8, false }, [TP_I32] = { "i32", 4, false }, [TP_U8] = { "u8", 1, false },    [TP_BOOL] = { "bool", 1, false },
+    [TP_F32] = { "f32", 4, true }, [TP_F64] = { "f64", 8, true },    [TP_BF16] = { "bf16", 2, true },
+    [TP_F16] = { "f16", 2, true }, [TP_I64] = { "i64", 8, false },   [TP_I32] = { "i32", 4, false },
+    [TP_U8] = { "u8", 1, false },  [TP_BOOL] = { "bool", 1, false },
 };
 
 static bool known(tp_dtype t)

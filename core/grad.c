@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* ---- adding up ------------------------------------------------------------------------------------------------------- */
+/* ---- adding up --------------------------------------------------------------------------------------------------- */
 
 bool tpi_exclusive(const tp_tensor *x)
 {
@@ -30,7 +30,8 @@ tp_tensor *tpi_own_copy(tp_ctx *ctx, tp_tensor *g, tp_dtype t)
     return c != NULL && tp_copy_to(ctx, c, g) ? tpi_disown(ctx, c) : NULL;
 }
 
-/* Whether g was made for this call's backward and nobody but the scope has it: only such a one may become somebody's own. */
+/* Whether g was made for this call's backward and nobody but the scope has it: only such a one may become somebody's
+ * own. */
 static bool fresh(const tp_ctx *ctx, const tp_tensor *g)
 {
     size_t from = ctx->n_scopes ? ctx->scopes[ctx->n_scopes - 1].live : 0;
@@ -64,7 +65,7 @@ static bool add_to(tp_ctx *ctx, tp_tensor **slot, tp_tensor *g, tp_dtype t, bool
     return true;
 }
 
-/* ---- leaves and inner tensors ---------------------------------------------------------------------------------------- */
+/* ---- leaves and inner tensors ------------------------------------------------------------------------------------ */
 
 static tp_dtype grad_dtype(const tp_tensor *x)
 {
@@ -100,7 +101,8 @@ static bool part(tp_ctx *ctx, tp_tensor *x)
     return true;
 }
 
-/* Notes that this pass writes x's gradient.  Then x->grad is NULL, or x's alone and to be added to (overwritten if grad_used). */
+/* Notes that this pass writes x's gradient.  Then x->grad is NULL, or x's alone and to be added to (overwritten if
+ * grad_used). */
 static bool touch_leaf(tp_ctx *ctx, tp_tensor *x)
 {
     tpi_touched *t;
@@ -142,8 +144,9 @@ static bool gradient_fits(tp_ctx *ctx, const char *op, const tp_tensor *x, const
     if (!tpi_alive(g) || g->ctx != ctx || g->store == NULL)
         tp_fail(ctx, TP_EARG, "%s: its backward gave a gradient that was released, or of another context", op);
     else if (!tp_same_shape(g, x) || !tp_dtype_is_float((tp_dtype)g->dtype))
-        tp_fail(ctx, TP_ESHAPE, "%s: its backward gave a gradient %s %s for an input %s %s", op, tp_dtype_name((tp_dtype)g->dtype),
-                tp_shape_text(g, a, sizeof a), tp_dtype_name((tp_dtype)x->dtype), tp_shape_text(x, b, sizeof b));
+        tp_fail(ctx, TP_ESHAPE, "%s: its backward gave a gradient %s %s for an input %s %s", op,
+                tp_dtype_name((tp_dtype)g->dtype), tp_shape_text(g, a, sizeof a), tp_dtype_name((tp_dtype)x->dtype),
+                tp_shape_text(x, b, sizeof b));
     else if (x->walked)
         tp_fail(ctx, TP_EARG, "%s: one of its inputs has been walked back from already; compute it anew", op);
     return tp_ok(ctx);
@@ -187,7 +190,7 @@ tp_tensor *tp_grad_into(tp_ctx *ctx, tp_call *c, int i, tp_tensor **dx, double *
     return x->grad;
 }
 
-/* ---- hooks and the end of a pass ------------------------------------------------------------------------------------- */
+/* ---- hooks and the end of a pass --------------------------------------------------------------------------------- */
 
 tp_tensor *tpi_run_hook(tp_ctx *ctx, tp_tensor *x, tp_tensor *g)
 {
@@ -257,7 +260,7 @@ void tp_hook(tp_ctx *ctx, tp_tensor *x, tp_hook_fn fn, void *user)
     x->hook_user = user;
 }
 
-/* ---- what the user asks of leaves ------------------------------------------------------------------------------------ */
+/* ---- what the user asks of leaves -------------------------------------------------------------------------------- */
 
 void tp_set_trainable(tp_ctx *ctx, tp_tensor *x, bool on)
 {
@@ -266,7 +269,8 @@ void tp_set_trainable(tp_ctx *ctx, tp_tensor *x, bool on)
     if (x->serial >= 0)
         tp_fail(ctx, TP_EARG, "set_trainable: only leaves can be trained; this tensor was computed (see tp_detach)");
     else if (on && !tp_dtype_is_float((tp_dtype)x->dtype))
-        tp_fail(ctx, TP_EDTYPE, "set_trainable: %s has no gradient, expected a floating dtype", tp_dtype_name((tp_dtype)x->dtype));
+        tp_fail(ctx, TP_EDTYPE, "set_trainable: %s has no gradient, expected a floating dtype",
+                tp_dtype_name((tp_dtype)x->dtype));
     else
         x->trainable = x->needs_grad = on;
 }

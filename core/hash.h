@@ -1,5 +1,6 @@
 /*
- * hash.h - XXH3: hashes of tensors, identities of files, keys of tables.  Internal.  They guard against mistakes, not forgery.
+ * hash.h - XXH3: hashes of tensors, identities of files, keys of tables.  Internal.  They guard against mistakes, not
+ * forgery.
  */
 #ifndef TPI_HASH_H
 #define TPI_HASH_H
@@ -14,7 +15,8 @@ typedef struct tpi_id128 {
 uint64_t  tpi_hash64(const void *p, size_t n);
 tpi_id128 tpi_hash128(const void *p, size_t n);
 
-/* The same over pieces: begin, add..., then either end (or both).  Room for xxHash's own state, which wants this alignment. */
+/* The same over pieces: begin, add..., then either end (or both).  Room for xxHash's own state, which wants this
+ * alignment. */
 typedef struct tpi_hasher {
     _Alignas(64) unsigned char room[640];
 } tpi_hasher;

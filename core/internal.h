@@ -9,10 +9,10 @@
 
 #define TPI_MUST_USE __attribute__((warn_unused_result))
 
-/* ---- memory: core/memory.c is the only file that calls malloc and free ----------------------------------------------- */
+/* ---- memory: core/memory.c is the only file that calls malloc and free ------------------------------------------- */
 
-/* n * size zeroed bytes (at least one); NULL and TP_ENOMEM on ctx.  ctx may be NULL (nothing is recorded then), so threads
- * without a context may call these too. */
+/* n * size zeroed bytes (at least one); NULL and TP_ENOMEM on ctx.  ctx may be NULL (nothing is recorded then), so
+ * threads without a context may call these too. */
 void *tpi_alloc(tp_ctx *ctx, size_t n, size_t size) TPI_MUST_USE;
 /* p with room for n * size bytes, old content kept, the rest undefined; on failure p stays as it is. */
 void *tpi_realloc(tp_ctx *ctx, void *p, size_t n, size_t size) TPI_MUST_USE;
@@ -28,8 +28,8 @@ void  tpi_free(void *p);
 void *tpi_raw_malloc(size_t size);
 void  tpi_raw_free(void *p);
 
-/* For tests: the allocation number `after` (from 0) fails, and with `always` every one from there on; after < 0 never.  All of
- * the process, one of the named exceptions to "no global state". */
+/* For tests: the allocation number `after` (from 0) fails, and with `always` every one from there on; after < 0 never.
+ * All of the process, one of the named exceptions to "no global state". */
 void  tpi_fail_alloc(long after, bool always);
 /* Allocations tried since the last tpi_fail_alloc. */
 long  tpi_count_alloc(void);
@@ -45,7 +45,7 @@ static inline bool tpi_add_ok(size_t a, size_t b, size_t *c)
     return !__builtin_add_overflow(a, b, c);
 }
 
-/* ---- storages and tensors -------------------------------------------------------------------------------------------- */
+/* ---- storages and tensors ---------------------------------------------------------------------------------------- */
 
 enum { TPI_TENSOR_MAGIC = 0x74706972, TPI_CTX_MAGIC = 0x74706378 };
 
@@ -85,7 +85,8 @@ struct tp_tensor {
     int64_t      serial;      /* of the call that made it; -1 for a leaf */
 };
 
-/* A view of x's storage with shape and strides of its own, offset in elements from x's first; belongs to the innermost scope. */
+/* A view of x's storage with shape and strides of its own, offset in elements from x's first; belongs to the innermost
+ * scope. */
 tp_tensor *tpi_view(tp_ctx *ctx, tp_tensor *x, int ndim, const int64_t *dim, const int64_t *stride, int64_t offset);
 /* x itself when it is contiguous, else a contiguous copy.  Not recorded: for kernels' inputs inside an op. */
 tp_tensor *tpi_rows(tp_ctx *ctx, tp_tensor *x);
@@ -93,6 +94,8 @@ tp_tensor *tpi_rows(tp_ctx *ctx, tp_tensor *x);
 tp_tensor *tpi_cast(tp_ctx *ctx, tp_tensor *x, tp_dtype t);
 /* Whether x is a live tensor of ctx with values; else fails, naming op and the input's number. */
 bool       tpi_check(tp_ctx *ctx, const char *op, const tp_tensor *x, int i);
+/* The same where the values are of no interest, only the shape. */
+bool       tpi_check_shape(tp_ctx *ctx, const char *op, const tp_tensor *x, int i);
 /* Counts as a change of x's values: kept copies of the old ones become errors in backward. */
 void       tpi_touch(tp_tensor *x);
 
@@ -103,7 +106,7 @@ bool       tpi_broadcast(const tp_tensor *a, const tp_tensor *b, int *ndim, int6
 /* axis in [0, ndim) from one that may be negative, or -1 with TP_EARG. */
 int        tpi_axis(tp_ctx *ctx, const char *op, const tp_tensor *x, int axis);
 
-/* ---- contexts -------------------------------------------------------------------------------------------------------- */
+/* ---- contexts ---------------------------------------------------------------------------------------------------- */
 
 /* Kernels and what they run on. */
 const tpi_kernels *tpi_k(const tp_ctx *ctx);
@@ -121,7 +124,8 @@ const tpi_can     *tpi_can_of(const tp_ctx *ctx);
 /* The next stream of random numbers of this step. */
 tpi_key            tpi_next_key(tp_ctx *ctx, uint32_t purpose);
 
-/* The module whose forward runs, for messages: path is interned ("model.layers.3.q_proj"), NULL for none.  Returns the one before. */
+/* The module whose forward runs, for messages: path is interned ("model.layers.3.q_proj"), NULL for none.  Returns the
+ * one before. */
 const char        *tpi_set_path(tp_ctx *ctx, const char *path);
 const char        *tpi_intern(tp_ctx *ctx, const char *s);
 

@@ -142,8 +142,9 @@ tpi_json *tpi_json_parse_raw(const char *text, size_t n, tpi_json_error *err)
     if (too_deep(text, n, err))
         return NULL;
     j = load(text, n, &e);
-    if (j != NULL)
+    if (j != NULL && !json_refused)
         return out(j);
+    json_decref(j);
     *err = (tpi_json_error){ TP_EFORMAT, e.line < 1 ? 1 : e.line, e.column < 1 ? 1 : e.column, "" };
     (void)snprintf(err->text, sizeof err->text, "%s", e.text);
     if (json_refused || json_error_code(&e) == json_error_out_of_memory) {
@@ -296,6 +297,7 @@ tpi_json *tpi_json_new_text(tp_ctx *ctx, const char *s, size_t n)
     json_t *j;
 
     start();
+    json_refused = false;
     j = s ? json_stringn(s, n) : NULL;
     if (j == NULL && !json_refused)
         return tp_fail(ctx, TP_EARG, "json: a text is not UTF-8");

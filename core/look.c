@@ -41,7 +41,8 @@ bool tp_is_contiguous(const tp_tensor *x)
 
 bool tp_same_shape(const tp_tensor *a, const tp_tensor *b)
 {
-    return a != NULL && b != NULL && a->ndim == b->ndim && memcmp(a->dim, b->dim, (size_t)a->ndim * sizeof *a->dim) == 0;
+    return a != NULL && b != NULL && a->ndim == b->ndim &&
+           memcmp(a->dim, b->dim, (size_t)a->ndim * sizeof *a->dim) == 0;
 }
 
 bool tp_same_storage(const tp_tensor *a, const tp_tensor *b)
@@ -68,7 +69,7 @@ char *tp_shape_text(const tp_tensor *x, char *buf, size_t size)
     return buf;
 }
 
-/* ---- values on the host ----------------------------------------------------------------------------------------------------- */
+/* ---- values on the host ------------------------------------------------------------------------------------------ */
 
 static bool on_host(tp_ctx *ctx, const char *what, const tp_tensor *x)
 {
@@ -97,7 +98,8 @@ static void *typed(tp_ctx *ctx, tp_tensor *x, tp_dtype t)
     if (!on_host(ctx, "data", x))
         return NULL;
     if ((tp_dtype)x->dtype != t)
-        return tp_fail(ctx, TP_EDTYPE, "data: the tensor is %s, asked for as %s", tp_dtype_name((tp_dtype)x->dtype), tp_dtype_name(t));
+        return tp_fail(ctx, TP_EDTYPE, "data: the tensor is %s, asked for as %s", tp_dtype_name((tp_dtype)x->dtype),
+                       tp_dtype_name(t));
     return tp_raw(ctx, x);
 }
 
@@ -131,7 +133,8 @@ static double element(tp_ctx *ctx, const tp_tensor *x, int64_t offset)
 
     if (ctx->backend->move == NULL)
         return tpi_load((tp_dtype)x->dtype, p, 0);
-    if (!tpi_done(ctx, "item", ctx->backend->move(&r, host, p, size, 1)) || !tpi_done(ctx, "item", ctx->backend->sync(&r)))
+    if (!tpi_done(ctx, "item", ctx->backend->move(&r, host, p, size, 1)) ||
+        !tpi_done(ctx, "item", ctx->backend->sync(&r)))
         return NAN;
     return tpi_load((tp_dtype)x->dtype, host, 0);
 }
@@ -163,7 +166,8 @@ double tp_at(tp_ctx *ctx, const tp_tensor *x, int ndim, const int64_t *index)
         int64_t k = index[i] < 0 ? index[i] + x->dim[i] : index[i];
 
         if (k < 0 || k >= x->dim[i]) {
-            tp_fail(ctx, TP_EARG, "at: index %lld at axis %d of size %lld", (long long)index[i], i, (long long)x->dim[i]);
+            tp_fail(ctx, TP_EARG, "at: index %lld at axis %d of size %lld", (long long)index[i], i,
+                    (long long)x->dim[i]);
             return NAN;
         }
         offset += k * x->stride[i];

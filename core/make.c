@@ -30,19 +30,20 @@ tp_tensor *tp_ones(tp_ctx *ctx, tp_dtype t, int ndim, const int64_t *dim)
 
 tp_tensor *tp_full(tp_ctx *ctx, tp_dtype t, int ndim, const int64_t *dim, double value)
 {
-    return filled(ctx, t, ndim, dim, value, tpi_clip(value, -9223372036854775808.0, 9223372036854775808.0, INT64_MIN, INT64_MAX));
+    return filled(ctx, t, ndim, dim, value,
+                  tpi_clip(value, -9223372036854775808.0, 9223372036854775808.0, INT64_MIN, INT64_MAX));
 }
 
 tp_tensor *tp_like(tp_ctx *ctx, const tp_tensor *x)
 {
-    if (!tp_ok(ctx) || !tpi_check(ctx, "like", x, 0))
+    if (!tp_ok(ctx) || !tpi_check_shape(ctx, "like", x, 0))
         return NULL;
     return tp_empty(ctx, (tp_dtype)x->dtype, x->ndim, x->dim);
 }
 
 tp_tensor *tp_zeros_like(tp_ctx *ctx, const tp_tensor *x)
 {
-    if (!tp_ok(ctx) || !tpi_check(ctx, "zeros_like", x, 0))
+    if (!tp_ok(ctx) || !tpi_check_shape(ctx, "zeros_like", x, 0))
         return NULL;
     return tp_zeros(ctx, (tp_dtype)x->dtype, x->ndim, x->dim);
 }
@@ -82,10 +83,12 @@ tp_tensor *tp_arange(tp_ctx *ctx, tp_dtype t, double start, double stop, double 
     if (!tp_ok(ctx))
         return NULL;
     if (!(n < 1e15) || size == 0)
-        return tp_fail(ctx, TP_EARG, "arange: %s from %g to %g by %g, expected finite numbers and a step that leads there",
+        return tp_fail(ctx, TP_EARG,
+                       "arange: %s from %g to %g by %g, expected finite numbers and a step that leads there",
                        tp_dtype_name(t), start, stop, step);
     n = n < 0 ? 0 : n;
-    if (n > 0 && (step > 0 ? start + (n - 1) * step >= stop : start + (n - 1) * step <= stop)) /* the division was rounded up */
+    if (n > 0 &&
+        (step > 0 ? start + (n - 1) * step >= stop : start + (n - 1) * step <= stop)) /* the division was rounded up */
         n--;
     host = tpi_alloc(ctx, (size_t)n, size);
     for (int64_t i = 0; host != NULL && i < (int64_t)n; i++)
@@ -95,7 +98,7 @@ tp_tensor *tp_arange(tp_ctx *ctx, tp_dtype t, double start, double stop, double 
     return x;
 }
 
-/* ---- copies ----------------------------------------------------------------------------------------------------------------- */
+/* ---- copies ------------------------------------------------------------------------------------------------------ */
 
 /* The bytes from x's first address to behind its last. */
 static void extent(const tp_tensor *x, const char **low, const char **high)
@@ -140,7 +143,8 @@ static bool copy(tp_ctx *ctx, tp_tensor *dst, const tp_tensor *src)
 
     tpi_nd_init(&nd, dst->ndim, dst->dim, 2, (const tp_tensor *const[]){ dst, src });
     tpi_touch(dst);
-    return tpi_done(ctx, "copy", tpi_k(ctx)->copy(&r, &nd, (tp_dtype)dst->dtype, dst->data, (tp_dtype)src->dtype, src->data));
+    return tpi_done(ctx, "copy",
+                    tpi_k(ctx)->copy(&r, &nd, (tp_dtype)dst->dtype, dst->data, (tp_dtype)src->dtype, src->data));
 }
 
 bool tp_copy_to(tp_ctx *ctx, tp_tensor *dst, const tp_tensor *src)
@@ -153,11 +157,13 @@ bool tp_copy_to(tp_ctx *ctx, tp_tensor *dst, const tp_tensor *src)
     if (!tp_ok(ctx) || !tpi_check(ctx, "copy_to", dst, 0) || !tpi_check(ctx, "copy_to", src, 1))
         return false;
     if (!tp_same_shape(dst, src)) {
-        tp_fail(ctx, TP_ESHAPE, "copy_to: %s into %s", tp_shape_text(src, a, sizeof a), tp_shape_text(dst, b, sizeof b));
+        tp_fail(ctx, TP_ESHAPE, "copy_to: %s into %s", tp_shape_text(src, a, sizeof a),
+                tp_shape_text(dst, b, sizeof b));
         return false;
     }
     if (repeats(dst)) {
-        tp_fail(ctx, TP_EARG, "copy_to: the destination %s is a repeated view; its elements share memory", tp_shape_text(dst, a, sizeof a));
+        tp_fail(ctx, TP_EARG, "copy_to: the destination %s is a repeated view; its elements share memory",
+                tp_shape_text(dst, a, sizeof a));
         return false;
     }
     if (!overlap(dst, src))

@@ -94,7 +94,9 @@ static inline void tpi_store(tp_dtype t, void *p, int64_t i, double v)
     case TP_F64: ((double *)p)[i] = v; return;
     case TP_BF16: ((uint16_t *)p)[i] = tpi_to_bf16((float)v); return;
     case TP_F16: ((uint16_t *)p)[i] = tpi_to_f16((float)v); return;
-    case TP_I64: ((int64_t *)p)[i] = tpi_clip(v, -9223372036854775808.0, 9223372036854775808.0, INT64_MIN, INT64_MAX); return;
+    case TP_I64:
+        ((int64_t *)p)[i] = tpi_clip(v, -9223372036854775808.0, 9223372036854775808.0, INT64_MIN, INT64_MAX);
+        return;
     case TP_I32: ((int32_t *)p)[i] = (int32_t)tpi_clip(v, -2147483648.0, 2147483647.0, INT32_MIN, INT32_MAX); return;
     case TP_U8: ((uint8_t *)p)[i] = (uint8_t)tpi_clip(v, 0, 255, 0, 255); return;
     case TP_BOOL: ((uint8_t *)p)[i] = v != 0; return;

@@ -1,6 +1,6 @@
 /*
- * philox.h - the counter-based generator Philox-4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) and
- * the two ways in which its words become numbers.  Internal; every backend uses these, so all draw the same.
+ * philox.h - the counter-based generator Philox-4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+ * 2011) and the two ways in which its words become numbers.  Internal; every backend uses these, so all draw the same.
  */
 #ifndef TPI_PHILOX_H
 #define TPI_PHILOX_H
@@ -40,7 +40,8 @@ static inline float tpi_uniform(uint32_t w)
 /* Two independent normal numbers from two words (Box and Muller), in double so that every backend rounds alike. */
 static inline void tpi_normal2(uint32_t a, uint32_t b, double z[2])
 {
-    double u = ((double)a + 1.0) * 2.3283064365386963e-10, r = sqrt(-2.0 * log(u)), t = (double)b * (6.283185307179586 * 2.3283064365386963e-10);
+    double u = ((double)a + 1.0) * 2.3283064365386963e-10, r = sqrt(-2.0 * log(u)),
+           t = (double)b * (6.283185307179586 * 2.3283064365386963e-10);
 
     z[0] = r * cos(t);
     z[1] = r * sin(t);

@@ -1,6 +1,7 @@
 /*
- * pool.h - a context's cache of memory blocks: what a tensor gives back serves the next one, the block just released first, since
- * it is the one that still lies in the cache.  A training loop in steady state asks the system for nothing.
+ * pool.h - a context's cache of memory blocks: what a tensor gives back serves the next one, the block just released
+ * first, since it is the one that still lies in the cache.  A training loop in steady state asks the system for
+ * nothing.
  */
 #ifndef TPI_POOL_H
 #define TPI_POOL_H
@@ -8,8 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Under a sanitizer every block is the system's own and of the size asked for, headers are not reused soon, and backward sees only
- * what forward kept: mistakes show that otherwise would not. */
+/* Under a sanitizer every block is the system's own and of the size asked for, headers are not reused soon, and
+ * backward sees only what forward kept: mistakes show that otherwise would not. */
 #if defined(__SANITIZE_ADDRESS__)
 #define TPI_STRICT 1
 #elif defined(__has_feature)
@@ -35,8 +36,8 @@ typedef struct tpi_pool {
     size_t system;      /* bytes held from the system */
 } tpi_pool;
 
-/* A block of at least size bytes, 64-byte aligned; *room gets its true size, to be handed back to tpi_pool_put.  NULL (and a *room
- * of 0): no memory. */
+/* A block of at least size bytes, 64-byte aligned; *room gets its true size, to be handed back to tpi_pool_put.  NULL
+ * (and a *room of 0): no memory. */
 void *tpi_pool_get(tpi_pool *pool, size_t size, size_t *room);
 void  tpi_pool_put(tpi_pool *pool, void *p, size_t room);
 /* Gives unused large blocks back. */

@@ -17,9 +17,11 @@ void tp_set_step(tp_ctx *ctx, uint64_t step)
     ctx->draws = 0;
 }
 
-/* Key = the seed, mixed with what the numbers are for; the counter's upper half = step (low 32 bits) and call within it. */
+/* Key = the seed, mixed with what the numbers are for; the counter's upper half = step (low 32 bits) and call within
+ * it. */
 tpi_key tpi_next_key(tp_ctx *ctx, uint32_t purpose)
 {
-    return (tpi_key){ { (uint32_t)ctx->seed ^ (purpose * 0x9e3779b9u), (uint32_t)(ctx->seed >> 32) ^ (uint32_t)(ctx->step >> 32) },
+    return (tpi_key){ { (uint32_t)ctx->seed ^ (purpose * 0x9e3779b9u),
+                        (uint32_t)(ctx->seed >> 32) ^ (uint32_t)(ctx->step >> 32) },
                       { (uint32_t)ctx->step, ctx->draws++ } };
 }

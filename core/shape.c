@@ -57,7 +57,8 @@ static void append(tpi_nd *nd, int n, int64_t size, const int64_t *stride)
 static bool all_plain(int ndim, const int64_t *dim, int n, const tp_tensor *const *x)
 {
     for (int i = 0; i < n; i++)
-        if (!x[i]->contiguous || x[i]->ndim != ndim || (ndim > 0 && memcmp(x[i]->dim, dim, (size_t)ndim * sizeof *dim) != 0))
+        if (!x[i]->contiguous || x[i]->ndim != ndim ||
+            (ndim > 0 && memcmp(x[i]->dim, dim, (size_t)ndim * sizeof *dim) != 0))
             return false;
     return true;
 }

@@ -1,11 +1,12 @@
-/* tape.c - applying ops and recording calls.  A call holds headers of its inputs, and values only of what its forward keeps. */
+/* tape.c - applying ops and recording calls.  A call holds headers of its inputs, and values only of what its forward
+ * keeps. */
 #include "core/context.h"
 
 #include <string.h>
 
 enum { MAX_KEPT = 32, MAX_SAVED = 16, MAX_OUT = 32, LAST_WANT = 63 };
 
-/* ---- records ---------------------------------------------------------------------------------------------------------------- */
+/* ---- records ----------------------------------------------------------------------------------------------------- */
 
 /* As malloc aligns: attributes may hold anything. */
 static size_t align16(size_t n)
@@ -17,7 +18,7 @@ static size_t align16(size_t n)
 static tpi_rec *rec_new(tp_ctx *ctx, const tp_op *op, const void *attr, int n_in, tp_tensor *const *in)
 {
     int      n_out = op->n_out ? op->n_out : 1, n_ptr = n_in + n_out + op->n_saved;
-    size_t   room = 0, at = sizeof(tpi_rec) + (size_t)n_ptr * sizeof(tp_tensor *) + (size_t)(n_in + n_out) * sizeof(uint32_t);
+    size_t   room = 0, at = sizeof(tpi_rec) + (size_t)n_ptr * sizeof(tp_tensor *) + (size_t)n_ptr * sizeof(uint32_t);
     tpi_rec *rec = tpi_pool_get(&ctx->pool, align16(at) + op->attr_size, &room);
 
     if (rec == NULL)
@@ -41,15 +42,18 @@ static tpi_rec *rec_new(tp_ctx *ctx, const tp_op *op, const void *attr, int n_in
     return rec;
 }
 
+static void note(const tp_tensor *x, uint32_t *version)
+{
+    *version = x && x->store ? x->store->version : 0;
+}
+
 static void hold(tp_tensor *x, bool values, uint32_t *version)
 {
-    if (x == NULL)
-        return;
     if (values)
         tp_retain(x);
     else
         tpi_hold(x);
-    *version = x->store ? x->store->version : 0;
+    note(x, version);
 }
 
 bool tpi_keeps(const tpi_rec *rec, int i)
@@ -77,6 +81,8 @@ static bool rec_push(tp_ctx *ctx, tpi_rec *rec)
             c->out[i]->serial = ctx->serial;
         }
     }
+    for (int i = 0; i < c->n_saved; i++)
+        note(c->saved[i], &rec->version[c->n_in + c->n_out + i]);
     rec->path = ctx->path;
     rec->serial = ctx->serial++;
     ctx->tape[ctx->n_tape++] = rec;
@@ -99,7 +105,7 @@ void tpi_rec_drop(tp_ctx *ctx, tpi_rec *rec)
     tpi_pool_put(&ctx->pool, rec, rec->room);
 }
 
-/* ---- pruning ---------------------------------------------------------------------------------------------------------------- */
+/* ---- pruning ----------------------------------------------------------------------------------------------------- */
 
 /* Whether only the call itself still holds its outputs. */
 static bool forgotten(const tp_call *c)
@@ -137,7 +143,7 @@ void tpi_tape_cut(tp_ctx *ctx, size_t from)
     }
 }
 
-/* ---- applying --------------------------------------------------------------------------------------------------------------- */
+/* ---- applying ---------------------------------------------------------------------------------------------------- */
 
 static bool op_fits(tp_ctx *ctx, const tp_op *op, int n_in, tp_tensor *const *in)
 {
@@ -148,8 +154,8 @@ static bool op_fits(tp_ctx *ctx, const tp_op *op, int n_in, tp_tensor *const *in
     else if (n_in < 0 || (n_in > 0 && in == NULL))
         tp_fail(ctx, TP_EARG, "%s: a list of %d inputs", name, n_in);
     else if (op->n_out < 0 || op->n_out > MAX_OUT || op->n_saved < 0 || op->n_saved > MAX_SAVED)
-        tp_fail(ctx, TP_EARG, "%s: %d outputs and %d saved tensors, expected at most %d and %d", name, op->n_out, op->n_saved, MAX_OUT,
-                MAX_SAVED);
+        tp_fail(ctx, TP_EARG, "%s: %d outputs and %d saved tensors, expected at most %d and %d", name, op->n_out,
+                op->n_saved, MAX_OUT, MAX_SAVED);
     return tp_ok(ctx);
 }
 

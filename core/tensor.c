@@ -8,9 +8,9 @@
 /* REST: released headers that stay unused while mistakes are looked for. */
 enum { SLAB = 64, REST = TPI_STRICT ? 512 : 0 };
 
-/* ---- slabs of headers and storages ------------------------------------------------------------------------------------------ */
+/* ---- slabs of headers and storages ------------------------------------------------------------------------------- */
 
-/* Headers are reused first in, first out, so that the magic word of a released one stays wrong for as long as possible. */
+/* Headers are reused first in, first out, so that the magic word of a released one stays wrong as long as possible. */
 static void header_put(tp_ctx *ctx, tp_tensor *x)
 {
     x->magic = 0;
@@ -59,7 +59,7 @@ static tp_tensor *header_get(tp_ctx *ctx)
     return x;
 }
 
-/* ---- storages --------------------------------------------------------------------------------------------------------------- */
+/* ---- storages ---------------------------------------------------------------------------------------------------- */
 
 static tpi_storage *storage_get(tp_ctx *ctx)
 {
@@ -107,7 +107,7 @@ static tpi_storage *storage_new(tp_ctx *ctx, size_t size)
     return s;
 }
 
-/* ---- headers ---------------------------------------------------------------------------------------------------------------- */
+/* ---- headers ----------------------------------------------------------------------------------------------------- */
 
 static bool plain_strides(const tp_tensor *x)
 {
@@ -130,7 +130,8 @@ static bool set_shape(tp_ctx *ctx, tp_tensor *x, int ndim, const int64_t *dim)
     for (int i = ndim; i-- > 0;) {
         x->stride[i] = n;
         if (dim[i] < 0 || __builtin_mul_overflow(n, dim[i] ? dim[i] : 1, &n) || n > MAX_ELEMENTS) {
-            tp_fail(ctx, TP_ESHAPE, "tensor: size %lld at place %d of %d dimensions, expected 0 or more and at most 2^60 elements",
+            tp_fail(ctx, TP_ESHAPE,
+                    "tensor: size %lld at place %d of %d dimensions, expected 0 or more and at most 2^60 elements",
                     (long long)dim[i], i, ndim);
             return false;
         }
@@ -205,7 +206,8 @@ static tp_tensor *borrowing(tp_ctx *ctx, tp_dtype t, int ndim, const int64_t *di
     return tpi_adopt(ctx, x) ? x : NULL;
 }
 
-tp_tensor *tp_borrow(tp_ctx *ctx, tp_dtype t, int ndim, const int64_t *dim, void *p, void (*release)(void *user, void *p), void *user)
+tp_tensor *tp_borrow(tp_ctx *ctx, tp_dtype t, int ndim, const int64_t *dim, void *p,
+                     void (*release)(void *user, void *p), void *user)
 {
     tp_tensor *x = borrowing(ctx, t, ndim, dim, p);
 
@@ -234,7 +236,7 @@ tp_tensor *tpi_view(tp_ctx *ctx, tp_tensor *x, int ndim, const int64_t *dim, con
     return tpi_adopt(ctx, y) ? y : NULL;
 }
 
-/* ---- holders ---------------------------------------------------------------------------------------------------------------- */
+/* ---- holders ----------------------------------------------------------------------------------------------------- */
 
 bool tpi_alive(const tp_tensor *x)
 {
@@ -326,7 +328,7 @@ void tpi_tensors_free(tp_ctx *ctx)
     }
 }
 
-bool tpi_check(tp_ctx *ctx, const char *op, const tp_tensor *x, int i)
+bool tpi_check_shape(tp_ctx *ctx, const char *op, const tp_tensor *x, int i)
 {
     if (x == NULL)
         tp_fail(ctx, TP_EARG, "%s: input %d is NULL", op, i);
@@ -334,8 +336,18 @@ bool tpi_check(tp_ctx *ctx, const char *op, const tp_tensor *x, int i)
         tp_fail(ctx, TP_EARG, "%s: input %d was released; keep it with tp_retain beyond its scope", op, i);
     else if (x->ctx != ctx)
         tp_fail(ctx, TP_EARG, "%s: input %d belongs to another context", op, i);
-    else if (x->store == NULL)
-        tp_fail(ctx, TP_EARG, "%s: the values of input %d were released; keep them with tp_retain, or c->keep for a backward", op, i);
+    else
+        return true;
+    return false;
+}
+
+bool tpi_check(tp_ctx *ctx, const char *op, const tp_tensor *x, int i)
+{
+    if (!tpi_check_shape(ctx, op, x, i))
+        return false;
+    if (x->store == NULL)
+        tp_fail(ctx, TP_EARG,
+                "%s: the values of input %d were released; keep them with tp_retain, or c->keep for a backward", op, i);
     else
         return true;
     return false;

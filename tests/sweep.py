@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the calls of tests/core/test_failed_context.c: one C function for each TP_API function of the headers that tapir.h reaches.
+"""Writes the calls of tests/core/test_failed_context.c: a C function for each TP_API function of the public headers.
 
 usage: sweep.py ROOT OUTPUT.c [DEPFILE]
 """
@@ -11,24 +11,29 @@ import csource
 
 # What a call with nothing in its hands, or on a failed context, gives instead of NULL, false, 0 or NaN.
 ANY_RESULT = {
-    'tp_version', 'tp_dtype_name', 'tp_dtype_size', 'tp_dtype_is_float',  # of constants
-    'tp_error', 'tp_error_code', 'tp_backend_name', 'tp_ctx_device', 'tp_threads', 'tp_record', 'tp_recording',  # of the context itself
-    'tp_retain', 'tp_shape_text', 'tp_grad', 'tp_trainable', 'tp_needs_grad', 'tp_ndim', 'tp_dim', 'tp_stride', 'tp_numel', 'tp_dtype_of',
-    'tp_is_contiguous', 'tp_same_shape', 'tp_same_storage',  # of a tensor, without a context
-    'tp_file_kind', 'tp_file_path', 'tp_template_name', 'tp_schedule_factor',  # of no object: "", "none", 1
+    # of constants
+    'tp_version', 'tp_dtype_name', 'tp_dtype_size', 'tp_dtype_is_float',
+    # of the context itself
+    'tp_error', 'tp_error_code', 'tp_backend_name', 'tp_ctx_device', 'tp_threads', 'tp_record', 'tp_recording',
+    # of a tensor, without a context
+    'tp_retain', 'tp_shape_text', 'tp_grad', 'tp_trainable', 'tp_needs_grad', 'tp_ndim', 'tp_dim', 'tp_stride', 'tp_numel',
+    'tp_dtype_of', 'tp_is_contiguous', 'tp_same_shape', 'tp_same_storage',
+    # of no object: "", "none", 1
+    'tp_file_kind', 'tp_file_path', 'tp_template_name', 'tp_schedule_factor',
 }
 # These say -1: no such token, or a failure.
-MINUS_ONE = {'tp_loader_batches', 'tp_tokenizer_id', 'tp_tokenizer_bos', 'tp_tokenizer_eos', 'tp_tokenizer_pad', 'tp_tokenizer_unk'}
+MINUS_ONE = {'tp_loader_batches', 'tp_tokenizer_id', 'tp_tokenizer_bos', 'tp_tokenizer_eos', 'tp_tokenizer_pad',
+             'tp_tokenizer_unk'}
 # The context ends, or its error: they are called by the test itself.
 BY_HAND = {'tp_ctx_new', 'tp_ctx_free', 'tp_ctx_finish', 'tp_error_clear'}
 # Take a NULL tensor as something that makes sense.
 NULL_IS_FINE = {'tp_scope_return'}
 
 DECLARATION = re.compile(r'^TP_API\b([^;{]*?)(?:;|\{)', re.M | re.S)
-INTEGERS = {'int': '(int)g->i', 'unsigned': '(unsigned)g->i', 'int32_t': '(int32_t)g->i', 'uint32_t': '(uint32_t)g->i', 'int64_t': 'g->l',
-            'uint64_t': '(uint64_t)g->l', 'size_t': '(size_t)g->n'}
-POINTERS = {'tp_tensor *': 'g->x', 'tp_tensor **': 'g->out', 'tp_tensor *const *': 'g->list', 'int64_t *': 'g->dim', 'int *': 'g->axes',
-            'char *': 'g->text', 'double *': 'g->real'}
+INTEGERS = {'int': 'g->i', 'unsigned': '(unsigned)g->i', 'int32_t': '(int32_t)g->i', 'uint32_t': '(uint32_t)g->i',
+            'int64_t': 'g->l', 'uint64_t': '(uint64_t)g->l', 'size_t': 'g->n'}
+POINTERS = {'tp_tensor *': 'g->x', 'tp_tensor **': 'g->out', 'tp_tensor *const *': 'g->list', 'int64_t *': 'g->dim',
+            'int *': 'g->axes', 'char *': 'g->text', 'double *': 'g->real'}
 
 
 def split(arguments):
@@ -55,7 +60,7 @@ def argument(text, enums):
     bare = re.sub(r'^const ', '', kind)
     bare = re.sub(r'^struct ', '', bare)
     if bare == 'tp_ctx *':
-        return ('ctx' if not const else 'ctx'), 'const ctx' if const else 'ctx'
+        return 'ctx', 'const ctx' if const else 'ctx'
     if bare == 'FILE *':
         return 'NULL', bare
     if bare.endswith('*'):
@@ -115,10 +120,12 @@ def call(result, name, arguments, enums):
     test = check(result, name, enums)
     lines = [f'static bool call_{name}(tp_ctx *ctx, const given *g)', '{']
     if test is None:
-        lines += ['    (void)ctx;', '    (void)g;', f'    (void){name}({", ".join(values)});', '    return true;']
+        run = [f'    (void){name}({", ".join(values)});', '    return true;']
+        lines += ['    (void)ctx;', '    (void)g;'] + run
     else:
         space = '' if result.endswith('*') else ' '
-        lines += [f'    {result}{space}r = {name}({", ".join(values)});', '', '    (void)ctx;', '    (void)g;', f'    return {test};']
+        lines += [f'    {result}{space}r = {name}({", ".join(values)});', '']
+        lines += ['    (void)ctx;', '    (void)g;', f'    return {test};']
     return lines + ['}', '']
 
 
@@ -135,15 +142,18 @@ def main():
     headers = csource.public_headers(root)
     enums = set()
     for header in headers:
-        enums.update(re.findall(r'typedef\s+enum\b[^{;]*\{[^}]*\}\s*(\w+)\s*;', csource.code(csource.read(root, header))))
-    lines = ['/* Written by tests/sweep.py. */', '#include "tapir.h"', '#include "tests/core/sweep.h"', '', '#include <math.h>', '']
+        code = csource.code(csource.read(root, header))
+        enums.update(re.findall(r'typedef\s+enum\b[^{;]*\{[^}]*\}\s*(\w+)\s*;', code))
+    lines = ['/* Written by tests/sweep.py. */', '#include "tapir.h"', '#include "tests/core/sweep.h"', '']
+    lines += ['#include <math.h>', '']
     entries = []
     for result, name, arguments in functions(root, headers, enums):
         if name in BY_HAND:
             continue
         lines += call(result, name, arguments, enums)
         entries.append(entry(name, arguments))
-    lines += ['const sweep_entry sweep_entries[] = {'] + entries + ['};', '', 'const size_t sweep_count = sizeof sweep_entries / sizeof *sweep_entries;']
+    lines += ['const sweep_entry sweep_entries[] = {'] + entries + ['};', '']
+    lines += ['const size_t sweep_count = sizeof sweep_entries / sizeof *sweep_entries;']
     with open(output, 'w', encoding='utf-8') as f:
         f.write('\n'.join(lines) + '\n')
     if len(sys.argv) > 3:

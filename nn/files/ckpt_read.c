@@ -186,6 +186,8 @@ static const char *value_text(tp_file *f, const char *key, const tpi_h5_value *v
         snprintf(buf, sizeof buf, "%.17g", v->real);
         for (p = buf; *p; p++) /* whatever the locale's decimal point is */
             *p = *p == ',' ? '.' : *p;
+    } else if (v->kind == TPI_H5_I64) {
+        snprintf(buf, sizeof buf, "%lld", (long long)v->number);
     } else {
         snprintf(buf, sizeof buf, strcmp(key, "content_xxh3") == 0 ? "%016llx" : "%llu", (unsigned long long)v->number);
     }

@@ -166,7 +166,8 @@ bool tpi_save_begin(tp_ctx *ctx, tpi_save *s, const char *path)
         return false;
     }
     s->path = tpi_strdup(ctx, path);
-    if (!s->path || !create_tmp(ctx, s)) {
+    s->dir = dir_length(path) ? tpi_strndup(ctx, path, (size_t)dir_length(path)) : tpi_strdup(ctx, ".");
+    if (!s->path || !s->dir || !create_tmp(ctx, s)) {
         if (s->fd < 0) {
             tpi_free(s->tmp); /* nothing of that name is ours */
             s->tmp = NULL;
@@ -209,25 +210,17 @@ static int sync_fd(int fd)
 }
 
 /* File systems that cannot sync a directory say EINVAL; the rename is then as durable as they make it. */
-static bool sync_dir(tp_ctx *ctx, const char *path)
+static bool sync_dir(tp_ctx *ctx, const tpi_save *s)
 {
-    int   dir = dir_length(path), fd, r;
-    char *name = dir ? tpi_strndup(ctx, path, (size_t)dir) : tpi_strdup(ctx, ".");
+    int  fd = open_again(s->dir, O_RDONLY | O_DIRECTORY, 0);
+    bool ok;
 
-    if (!name)
-        return false;
-    fd = open_again(name, O_RDONLY | O_DIRECTORY, 0);
-    tpi_free(name);
-    if (fd < 0)
-        return errno == EACCES ||
-               io_error(ctx, path, "open its directory"); /* write permission alone is enough to save */
-    r = sync_fd(fd);
-    if (r != 0 && errno != EINVAL && errno != ENOTSUP)
-        io_error(ctx, path, "make the new name durable (fsync of its directory)");
-    else
-        r = 0;
+    if (fd < 0) /* write permission alone is enough to save */
+        return errno == EACCES || io_error(ctx, s->path, "open its directory");
+    ok = sync_fd(fd) == 0 || errno == EINVAL || errno == ENOTSUP ||
+         io_error(ctx, s->path, "make the new name durable (fsync of its directory)");
     close(fd);
-    return r == 0;
+    return ok;
 }
 
 bool tpi_save_commit(tp_ctx *ctx, tpi_save *s)
@@ -243,7 +236,7 @@ bool tpi_save_commit(tp_ctx *ctx, tpi_save *s)
     if (ok) {
         tpi_free(s->tmp);
         s->tmp = NULL;
-        ok = sync_dir(ctx, s->path);
+        ok = sync_dir(ctx, s);
     }
     tpi_save_drop(s);
     return ok;
@@ -257,5 +250,6 @@ void tpi_save_drop(tpi_save *s)
         unlink(s->tmp);
     tpi_free(s->tmp);
     tpi_free(s->path);
+    tpi_free(s->dir);
     *s = (tpi_save){ .fd = -1 };
 }

@@ -23,7 +23,7 @@ void tpi_disk_close(tpi_disk *d);
 
 /* A file on its way: ".NAME.tmp.PID" beside the target. */
 typedef struct tpi_save {
-    char *path, *tmp;
+    char *path, *tmp, *dir;
     int   fd; /* -1 once given away or closed */
 } tpi_save;
 

@@ -41,6 +41,7 @@ int tpi_file_part(tp_file *f, const char *path)
         return -1;
     if (!tpi_disk_open(f->ctx, &f->part[f->parts], path))
         return -1;
+    f->size += f->part[f->parts].size;
     return (int)f->parts++;
 }
 
@@ -111,8 +112,9 @@ bool tpi_file_add(tp_file *f, const tpi_entry *e)
 {
     tpi_entry *to;
 
-    if (f->entries >= TPI_MAX_TENSORS)
-        return tpi_file_bad(f, "more than %d tensors", TPI_MAX_TENSORS);
+    if (f->entries >= TPI_MAX_TENSORS || (int64_t)f->entries >= TPI_FREE_TENSORS + f->size / TPI_BYTES_A_TENSOR)
+        return tpi_file_bad(f, "%lld tensors or more in %lld bytes, which is not plausible", (long long)f->entries,
+                            (long long)f->size);
     if (!tpi_grow(f->ctx, &f->entry, &f->entry_cap, f->entries + 1, sizeof *f->entry))
         return false;
     to = &f->entry[f->entries];

@@ -10,9 +10,12 @@
 #include "nn/files/files.h"
 #include "nn/files/stored.h"
 
-/* Limits of what is read, whatever the file says. */
+/* Limits of what is read, whatever the file says.  A table of tensors may be long where the file is large: beyond the first hundred
+ * thousand, each must be worth 256 bytes of it, so that memory stays within twice the file and 64 MiB. */
 enum {
     TPI_MAX_TENSORS = 1000000,
+    TPI_FREE_TENSORS = 100000,
+    TPI_BYTES_A_TENSOR = 256,
     TPI_MAX_NAME = 512,
     TPI_MAX_SHARDS = 4096,
     TPI_MAX_HEADER = 100000000, /* safetensors */
@@ -65,6 +68,7 @@ struct tp_file {
     tpi_text       *text;
     tpi_pair       *meta;
     void          **own; /* memory that lives as long as the file */
+    int64_t         size; /* of all parts */
     size_t          parts, entries, texts, metas, owned;
     size_t          part_cap, entry_cap, text_cap, meta_cap, own_cap;
     struct tpi_gguf *gguf;

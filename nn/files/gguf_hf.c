@@ -251,9 +251,11 @@ static bool put_config(tp_file *f, tpi_json *j)
     bool      llama = is_llama(f->gguf);
     tpi_json *list = tpi_json_new_array(f->ctx);
 
-    return tpi_json_add(f->ctx, list,
-                        tpi_json_new_text(f->ctx, llama ? "LlamaForCausalLM" : "Qwen2ForCausalLM", 16 + !llama)) &&
-           tpi_json_set(f->ctx, j, "architectures", list) &&
+    if (!tpi_json_add(f->ctx, list, tpi_json_new_text(f->ctx, llama ? "LlamaForCausalLM" : "Qwen2ForCausalLM", 16))) {
+        tpi_json_free(list);
+        return false;
+    }
+    return tpi_json_set(f->ctx, j, "architectures", list) &&
            tpi_json_set_text(f->ctx, j, "model_type", llama ? "llama" : "qwen2") && put_sizes(f, j) && put_rope(f, j) &&
            put_rest(f, j);
 }

@@ -106,8 +106,10 @@ const char *tpi_gguf_text(tp_file *f, const char *key)
 
 /* ---- the vocabulary -------------------------------------------------------------------------------------------------- */
 
-/* The array of strings at key; NULL and *n = 0 when there is none. */
-static const tpi_gguf_string *strings(tp_file *f, const char *key, size_t *n)
+enum { MAX_TOKENS = 4 << 20, MAX_MERGES = 16 << 20 };
+
+/* The array of strings at key; NULL and *n = 0 when there is none, or with a failure when it is longer than max. */
+static const tpi_gguf_string *strings(tp_file *f, const char *key, size_t max, size_t *n)
 {
     const tpi_gguf_pair *p = tpi_gguf_find(f->gguf, key);
     tpi_gguf_string     *s;
@@ -116,6 +118,11 @@ static const tpi_gguf_string *strings(tp_file *f, const char *key, size_t *n)
     *n = 0;
     if (!p || !p->array || p->type != TPI_GGUF_STRING || p->count == 0)
         return NULL;
+    if (p->count > max) {
+        tpi_file_bad(f, "%s has %llu entries, more than the %lld that are read", key, (unsigned long long)p->count,
+                     (long long)max);
+        return NULL;
+    }
     s = tpi_file_own(f, tpi_alloc(f->ctx, (size_t)p->count, sizeof *s));
     if (!s)
         return NULL;
@@ -168,8 +175,8 @@ static bool fill_vocab(tp_file *f, tpi_gguf_vocab *v)
     v->model = tpi_gguf_text(f, "tokenizer.ggml.model");
     v->pre = tpi_gguf_text(f, "tokenizer.ggml.pre");
     v->chat_template = tpi_gguf_text(f, "tokenizer.chat_template");
-    v->tokens = strings(f, "tokenizer.ggml.tokens", &v->n);
-    v->merges = strings(f, "tokenizer.ggml.merges", &v->n_merges);
+    v->tokens = strings(f, "tokenizer.ggml.tokens", MAX_TOKENS, &v->n);
+    v->merges = strings(f, "tokenizer.ggml.merges", MAX_MERGES, &v->n_merges);
     v->add_bos = flag(f, "tokenizer.ggml.add_bos_token");
     v->add_eos = flag(f, "tokenizer.ggml.add_eos_token");
     v->add_space_prefix = flag(f, "tokenizer.ggml.add_space_prefix");

@@ -8,13 +8,13 @@
 #include "nn/files/disk.h"
 #include "nn/files/stored.h"
 
-typedef enum { TPI_H5_TEXT, TPI_H5_U8, TPI_H5_U32, TPI_H5_U64, TPI_H5_F64 } tpi_h5_kind;
+typedef enum { TPI_H5_TEXT, TPI_H5_U8, TPI_H5_U32, TPI_H5_U64, TPI_H5_I64, TPI_H5_F64 } tpi_h5_kind;
 
 /* The value of an attribute. */
 typedef struct tpi_h5_value {
     tpi_h5_kind kind;
     const char *text; /* NUL-terminated */
-    uint64_t    number;
+    uint64_t    number; /* of I64: its bits */
     double      real;
 } tpi_h5_value;
 

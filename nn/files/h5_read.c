@@ -23,6 +23,7 @@ typedef struct walk {
     pending              *todo;
     size_t                n, cap;
     long                  nodes;
+    int64_t               room; /* for paths: they repeat the names above them, so little of a file could ask for much */
 } walk;
 
 static bool walk_bad(walk *w, const char *path, const char *what)
@@ -203,6 +204,9 @@ static bool push(walk *w, const char *path, const char *name, size_t n, uint64_t
         return walk_bad(w, path, "more than 1,000,000 objects");
     if (depth > MAX_DEPTH)
         return walk_bad(w, path, "nested deeper than 32");
+    w->room -= (int64_t)(strlen(path) + n + 64);
+    if (w->room < 0)
+        return walk_bad(w, path, "more names than a file of this size has");
     if (!tpi_grow(w->s.ctx, &w->todo, &w->cap, w->n + 1, sizeof *w->todo))
         return false;
     p = path[0] ? tpi_format(w->s.ctx, "%s/%.*s", path, (int)n, name) : tpi_strndup(w->s.ctx, name, n);
@@ -282,6 +286,11 @@ static bool attr_value(tpi_h5_cursor type, tpi_h5_cursor data, tpi_h5_value *v, 
         v->real = f;
         memcpy(&v->real, &bits, t->bytes == 8 ? sizeof v->real : 0);
         v->kind = TPI_H5_F64;
+    } else if (t->name[0] == 'I') {
+        v->number = bits;
+        if (t->bytes < 8 && bits >> (8 * t->bytes - 1))
+            v->number |= UINT64_MAX << 8 * t->bytes;
+        v->kind = TPI_H5_I64;
     } else {
         v->number = bits;
         v->kind = t->bytes == 1 ? TPI_H5_U8 : t->bytes == 4 ? TPI_H5_U32 : TPI_H5_U64;
@@ -354,8 +363,10 @@ bool tpi_h5_visit(tp_ctx *ctx, tpi_disk *disk, const tpi_h5_visitor *v)
     walk        w = { .s = { .ctx = ctx, .disk = disk }, .v = v };
     uint64_t    root = 0;
     const char *why = tpi_h5_open(&w.s, &root);
-    bool        ok = why ? walk_bad(&w, "", why) : push(&w, "", "", 0, root, 0);
+    bool        ok;
 
+    w.room = disk->size + (1 << 20);
+    ok = why ? walk_bad(&w, "", why) : push(&w, "", "", 0, root, 0);
     while (ok && w.n > 0) {
         pending     at = w.todo[--w.n];
         tpi_h5_head h;

@@ -180,6 +180,7 @@ static hid_t attr_type(const tpi_h5_value *v, hid_t *mem)
     case TPI_H5_U8: *mem = H5T_NATIVE_UINT64; return H5Tcopy(H5T_STD_U8LE);
     case TPI_H5_U32: *mem = H5T_NATIVE_UINT64; return H5Tcopy(H5T_STD_U32LE);
     case TPI_H5_U64: *mem = H5T_NATIVE_UINT64; return H5Tcopy(H5T_STD_U64LE);
+    case TPI_H5_I64: *mem = H5T_NATIVE_INT64; return H5Tcopy(H5T_STD_I64LE);
     case TPI_H5_F64: *mem = H5T_NATIVE_DOUBLE; return H5Tcopy(H5T_IEEE_F64LE);
     case TPI_H5_TEXT: break;
     }

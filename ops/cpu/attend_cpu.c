@@ -10,7 +10,8 @@ void CPU(attend_seen)(const tpi_attn *a, int64_t b, int64_t s, int64_t n, int64_
 {
     for (int64_t i = 0; i < to; i++) {
         const int32_t *range = a->range != NULL && i < n ? a->range + (b * a->sq + s + i) * 2 : NULL;
-        int64_t        low = range != NULL && range[0] > 0 ? range[0] : 0, high = range != NULL ? tpi_min64(range[1], a->sk) : a->sk;
+        int64_t        low = range != NULL && range[0] > 0 ? range[0] : 0,
+                high = range != NULL ? tpi_min64(range[1], a->sk) : a->sk;
 
         if (a->causal)
             high = tpi_min64(high, s + i + a->sk - a->sq + 1);
@@ -35,7 +36,8 @@ void CPU(attend_span)(const tpi_seen *seen, int64_t row, int64_t n, int64_t *low
         *low = 0;
 }
 
-bool CPU(attend_rows)(const tpi_attn *a, const void *x, int64_t at, int64_t step, int64_t n, int64_t wide, float scale, float *out)
+bool CPU(attend_rows)(const tpi_attn *a, const void *x, int64_t at, int64_t step, int64_t n, int64_t wide, float scale,
+                      float *out)
 {
     tpi_vf  sum = { 0 };
     int32_t bad = 0;

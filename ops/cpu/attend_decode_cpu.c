@@ -1,6 +1,7 @@
 /*
- * attend_decode_cpu.c - attention of one new position over a long cache: bound by reading keys and values, so each is read once for
- * all query heads that share it, and keys are split between tasks whose parts are put together in a fixed order.
+ * attend_decode_cpu.c - attention of one new position over a long cache: bound by reading keys and values, so each is
+ * read once for all query heads that share it, and keys are split between tasks whose parts are put together in a fixed
+ * order.
  */
 #include "ops/cpu/attend.h"
 
@@ -18,7 +19,7 @@ enum { SLAB = 128, PART = 256 }; /* keys at a time; keys at least in a part */
 typedef struct {
     const tpi_attn *a;
     int64_t         group, wide, parts;
-    int64_t         part_size, size; /* floats of a part's result [group][wide + 2]: o, top, sum; of a thread's scratch */
+    int64_t part_size, size; /* floats of a part's result [group][wide + 2]: o, top, sum; of a thread's scratch */
 } plan;
 
 bool CPU(decode_takes)(const tpi_attn *a)
@@ -68,12 +69,24 @@ static float softmax_row(float *s, int64_t n, float *top, float *sum)
 }
 
 /* Keys [j, j + n) for all heads of the group; q [group][dim] is scaled. */
-static void one_slab(const plan *p, int64_t b, int64_t g, int64_t j, int64_t n, const float *q, float *scratch, float *result)
+static void one_slab(const plan *p, int64_t b, int64_t g, int64_t j, int64_t n, const float *q, float *scratch,
+                     float *result)
 {
     const tpi_attn *a = p->a;
     float          *s = scratch, *v = s + p->group * SLAB, *ws = v + SLAB * p->wide;
-    tpi_gemm        scores = { .m = p->group, .n = n, .k = a->dim, .a = q, .at = TP_F32, .a_row = a->dim, .a_col = 1, .bt = a->t,
-                               .b = tpi_at(a->k, a->t, tpi_vec(a->ks, b, j, g)), .b_row = 1, .b_col = a->ks[1], .c = s, .ct = TP_F32,
+    tpi_gemm        scores = { .m = p->group,
+                               .n = n,
+                               .k = a->dim,
+                               .a = q,
+                               .at = TP_F32,
+                               .a_row = a->dim,
+                               .a_col = 1,
+                               .bt = a->t,
+                               .b = tpi_at(a->k, a->t, tpi_vec(a->ks, b, j, g)),
+                               .b_row = 1,
+                               .b_col = a->ks[1],
+                               .c = s,
+                               .ct = TP_F32,
                                .c_row = SLAB };
 
     CPU(thin_gemm)(&scores, 1, ws);
@@ -91,10 +104,10 @@ static void one_slab(const plan *p, int64_t b, int64_t g, int64_t j, int64_t n, 
 static void run_part(const plan *p, int64_t task, float *scratch, float *result)
 {
     const tpi_attn *a = p->a;
-    int64_t         pair = task / p->parts, part = task % p->parts, b = pair / a->kv_heads, g = pair % a->kv_heads, from, to;
-    int32_t         low, high;
-    tpi_seen        seen = { &low, &high };
-    float          *q = scratch;
+    int64_t  pair = task / p->parts, part = task % p->parts, b = pair / a->kv_heads, g = pair % a->kv_heads, from, to;
+    int32_t  low, high;
+    tpi_seen seen = { &low, &high };
+    float   *q = scratch;
 
     CPU(attend_seen)(a, b, 0, 1, 1, &seen);
     from = low + (high - low) * part / p->parts;
@@ -139,7 +152,8 @@ void CPU(decode)(const tpi_run *r, const tpi_attn *a, float *ws)
     int64_t tasks = a->batch * a->kv_heads * p.parts;
     float  *results = ws + r->threads * p.size;
 
-#pragma omp parallel for num_threads(r->threads) schedule(dynamic) if (a->batch * a->kv_heads * a->sk * a->dim >= TPI_PARALLEL_MIN)
+#pragma omp parallel for num_threads(r->threads) \
+    schedule(dynamic) if (a->batch * a->kv_heads * a->sk * a->dim >= TPI_PARALLEL_MIN)
     for (int64_t t = 0; t < tasks; t++)
         run_part(&p, t, ws + omp_get_thread_num() * p.size, results + t * p.part_size);
     for (int64_t i = 0; i < a->batch * a->heads; i++) {

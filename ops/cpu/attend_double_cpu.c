@@ -82,7 +82,8 @@ tp_code CPU(attend_f64)(const tpi_run *r, const tpi_attn *a)
 
     if (s == NULL)
         return TP_ENOMEM;
-#pragma omp parallel for num_threads(r->threads) schedule(dynamic) if (a->batch * a->heads * a->sq * a->sk >= TPI_PARALLEL_MIN / 8)
+#pragma omp parallel for num_threads(r->threads) \
+    schedule(dynamic) if (a->batch * a->heads * a->sq * a->sk >= TPI_PARALLEL_MIN / 8)
     for (int64_t i = 0; i < a->batch * a->heads * a->sq; i++) {
         row one = row_at(a, i / (a->heads * a->sq), i % a->sq, i / a->sq % a->heads);
 
@@ -133,7 +134,8 @@ static void backward_head(const tpi_attn *a, int64_t b, int64_t g)
 
 tp_code CPU(attend_grad_f64)(const tpi_run *r, const tpi_attn *a)
 {
-#pragma omp parallel for num_threads(r->threads) schedule(dynamic) if (a->batch * a->heads * a->sq * a->sk >= TPI_PARALLEL_MIN / 8)
+#pragma omp parallel for num_threads(r->threads) \
+    schedule(dynamic) if (a->batch * a->heads * a->sq * a->sk >= TPI_PARALLEL_MIN / 8)
     for (int64_t i = 0; i < a->batch * a->kv_heads; i++)
         backward_head(a, i / a->kv_heads, i % a->kv_heads);
     return TP_OK;

@@ -1,9 +1,10 @@
 /*
  * attention_cpu.c - softmax(q k^T) v by blocks of rows, without a matrix of scores.
  *
- * A task is a block of rows in all query heads that share a key head, so that keys and values are converted once for all of them.
- * Keys come in slabs; a running maximum and sum rescale what has been added before.  Scores lie transposed, [keys][rows]: vectors run
- * over rows, so that the softmax needs no sums across lanes, masks are compares, and nothing but q is ever transposed.
+ * A task is a block of rows in all query heads that share a key head, so that keys and values are converted once for
+ * all of them. Keys come in slabs; a running maximum and sum rescale what has been added before.  Scores lie
+ * transposed, [keys][rows]: vectors run over rows, so that the softmax needs no sums across lanes, masks are compares,
+ * and nothing but q is ever transposed.
  */
 #include "ops/cpu/attend.h"
 #include "ops/cpu/cpu.h"
@@ -28,7 +29,8 @@ typedef struct {
     int64_t         size;   /* floats of a thread's scratch */
 } plan;
 
-/* A thread's scratch; per head of the group: q panels [rows / TPI_PANEL][dim][TPI_PANEL], o [rows][wide], top and sum [rows]. */
+/* A thread's scratch; per head of the group: q panels [rows / TPI_PANEL][dim][TPI_PANEL], o [rows][wide], top and sum
+ * [rows]. */
 typedef struct {
     float   *k, *v, *s, *q, *o, *top, *sum;
     tpi_seen seen;
@@ -66,10 +68,13 @@ static scratch carve(const plan *p, float *ws)
     return s;
 }
 
-/* ---- one panel of rows against one slab of keys ---------------------------------------------------------------------- */
+/* ---- one panel of rows against one slab of keys
+ * ---------------------------------------------------------------------- */
 
-/* Scores of n keys from j on become e^(score - top); top and sum go on; what was summed before is to be multiplied by shrink. */
-static void softmax_half(float *s, int64_t j, int64_t n, const int32_t *low, const int32_t *high, float *top, float *sum, float *shrink)
+/* Scores of n keys from j on become e^(score - top); top and sum go on; what was summed before is to be multiplied by
+ * shrink. */
+static void softmax_half(float *s, int64_t j, int64_t n, const int32_t *low, const int32_t *high, float *top,
+                         float *sum, float *shrink)
 {
     tpi_vi lo = tpi_viload(low) - (int32_t)j, hi = tpi_viload(high) - (int32_t)j, none;
     tpi_vf old = tpi_vload(top), m = old, shift, part[2] = { { 0 }, { 0 } };
@@ -103,15 +108,17 @@ static void shrink_rows(const plan *p, float *o, const float *shrink)
 }
 
 /* Row by row, only what a row sees: where v is not finite, even 0 times v would show. */
-static void add_values_exactly(const plan *p, const scratch *w, int64_t row, int64_t j, int64_t n, int64_t slab, float *o)
+static void add_values_exactly(const plan *p, const scratch *w, int64_t row, int64_t j, int64_t n, int64_t slab,
+                               float *o)
 {
     for (int64_t r = 0; r < TPI_PANEL; r++) {
         int64_t low = w->seen.low[row + r], high = tpi_min64(w->seen.high[row + r], j + n);
 
         low = low > j ? low : j;
         for (int64_t d = 0; low < high && d < p->wide; d += TPI_PANEL)
-            CPU(panel_mul)(1, high - low, w->s + (low - j) * TPI_PANEL + r, 0, TPI_PANEL, w->v + (low - slab) * p->wide + d, p->wide,
-                           o + r * p->wide + d, p->wide, true);
+            CPU(panel_mul)
+            (1, high - low, w->s + (low - j) * TPI_PANEL + r, 0, TPI_PANEL, w->v + (low - slab) * p->wide + d, p->wide,
+             o + r * p->wide + d, p->wide, true);
     }
 }
 
@@ -126,19 +133,23 @@ static void one_panel(const plan *p, const scratch *w, int64_t h, int64_t row, i
     n = tpi_min64(high, end) - low;
     if (n <= 0)
         return;
-    CPU(panel_mul)(n, p->a->dim, w->k + (low - slab) * p->wide, p->wide, 1, w->q + at * p->a->dim, TPI_PANEL, w->s, TPI_PANEL, false);
+    CPU(panel_mul)
+    (n, p->a->dim, w->k + (low - slab) * p->wide, p->wide, 1, w->q + at * p->a->dim, TPI_PANEL, w->s, TPI_PANEL, false);
     for (int64_t i = 0; i < TPI_PANEL; i += TPI_VL)
-        softmax_half(w->s + i, low, n, w->seen.low + row + i, w->seen.high + row + i, w->top + at + i, w->sum + at + i, shrink + i);
+        softmax_half(w->s + i, low, n, w->seen.low + row + i, w->seen.high + row + i, w->top + at + i, w->sum + at + i,
+                     shrink + i);
     shrink_rows(p, o, shrink);
     if (!w->v_finite) {
         add_values_exactly(p, w, row, low, n, slab, o);
         return;
     }
     for (int64_t d = 0; d < p->wide; d += TPI_PANEL)
-        CPU(panel_mul)(TPI_PANEL, n, w->s, 1, TPI_PANEL, w->v + (low - slab) * p->wide + d, p->wide, o + d, p->wide, true);
+        CPU(panel_mul)
+        (TPI_PANEL, n, w->s, 1, TPI_PANEL, w->v + (low - slab) * p->wide + d, p->wide, o + d, p->wide, true);
 }
 
-/* ---- a task ---------------------------------------------------------------------------------------------------------- */
+/* ---- a task
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static void load_rows(const plan *p, const scratch *w, int64_t b, int64_t g, int64_t s, int64_t n)
 {
@@ -150,7 +161,9 @@ static void load_rows(const plan *p, const scratch *w, int64_t b, int64_t g, int
             float  *q = w->q + (h * p->rows + i) * a->dim;
             int64_t lanes = tpi_min64(n - i, TPI_PANEL), from = lanes > 0 ? s + i : s;
 
-            CPU(panel_in)(a->t, tpi_at(a->q, a->t, tpi_vec(a->qs, b, from, g * p->group + h)), a->qs[1], 1, lanes > 0 ? lanes : 0, a->dim, q);
+            CPU(panel_in)
+            (a->t, tpi_at(a->q, a->t, tpi_vec(a->qs, b, from, g * p->group + h)), a->qs[1], 1, lanes > 0 ? lanes : 0,
+             a->dim, q);
             for (int64_t d = 0; d < a->dim * TPI_PANEL; d += TPI_VL)
                 tpi_vstore(q + d, tpi_vload(q + d) * (float)a->scale);
         }
@@ -182,8 +195,8 @@ static void run_task(const plan *p, int64_t task, float *ws)
 {
     const tpi_attn *a = p->a;
     int64_t         pairs = a->batch * a->kv_heads, b = task % pairs / a->kv_heads, g = task % a->kv_heads, low, high;
-    int64_t         s = (p->blocks - 1 - task / pairs) * p->rows, n = tpi_min64(a->sq - s, p->rows); /* the longest first */
-    scratch         w = carve(p, ws);
+    int64_t s = (p->blocks - 1 - task / pairs) * p->rows, n = tpi_min64(a->sq - s, p->rows); /* the longest first */
+    scratch w = carve(p, ws);
 
     CPU(attend_seen)(a, b, s, n, p->rows, &w.seen);
     CPU(attend_span)(&w.seen, 0, p->rows, &low, &high);
@@ -200,7 +213,8 @@ static void run_task(const plan *p, int64_t task, float *ws)
     store_rows(p, &w, b, g, s, n);
 }
 
-/* ---- the slot -------------------------------------------------------------------------------------------------------- */
+/* ---- the slot
+ * -------------------------------------------------------------------------------------------------------- */
 
 static bool is_empty(const tpi_attn *a)
 {
@@ -233,7 +247,8 @@ tp_code CPU(attention)(const tpi_run *r, const tpi_attn *a)
         CPU(decode)(r, a, ws);
     } else {
         p = plan_new(a);
-#pragma omp parallel for num_threads(r->threads) schedule(dynamic) if (a->batch * a->heads * a->sq * a->sk >= TPI_PARALLEL_MIN / 8)
+#pragma omp parallel for num_threads(r->threads) \
+    schedule(dynamic) if (a->batch * a->heads * a->sq * a->sk >= TPI_PARALLEL_MIN / 8)
         for (int64_t t = 0; t < a->batch * a->kv_heads * p.blocks; t++)
             run_task(&p, t, ws + omp_get_thread_num() * p.size);
     }

@@ -3,9 +3,9 @@
  *
  *     p = e^(s - lse),  ds = p (do v^T - mean),  mean = do . o;      dv = p^T do,  dk = ds^T q scale,  dq = ds k scale
  *
- * A task is a key head, with all its query heads and rows, so that dk and dv are summed by one thread in a fixed order.  Where there
- * are too few of them, rows are dealt out to several parts with sums of their own, added up in order at the end.  Scores lie
- * transposed as in attention_cpu.c, so that all five products take their operands as they are.
+ * A task is a key head, with all its query heads and rows, so that dk and dv are summed by one thread in a fixed order.
+ * Where there are too few of them, rows are dealt out to several parts with sums of their own, added up in order at the
+ * end.  Scores lie transposed as in attention_cpu.c, so that all five products take their operands as they are.
  */
 #include "ops/cpu/attend.h"
 #include "ops/cpu/cpu.h"
@@ -73,11 +73,12 @@ static scratch carve(const plan *p, float *ws, float *sums)
     return s;
 }
 
-/* ---- scores ---------------------------------------------------------------------------------------------------------- */
+/* ---- scores
+ * ---------------------------------------------------------------------------------------------------------- */
 
 /* p and ds of n keys from j on in the lanes of one vector; p holds s, ds holds do v^T. */
-static void grad_half(const plan *q, float *p, float *ds, int64_t j, int64_t n, const int32_t *low, const int32_t *high, const float *lse,
-                      const float *mean)
+static void grad_half(const plan *q, float *p, float *ds, int64_t j, int64_t n, const int32_t *low, const int32_t *high,
+                      const float *lse, const float *mean)
 {
     tpi_vi lo = tpi_viload(low) - (int32_t)j, hi = tpi_viload(high) - (int32_t)j;
     tpi_vf l = tpi_vload(lse), m = tpi_vload(mean), zero = { 0 };
@@ -126,11 +127,13 @@ static void scores(const plan *p, const scratch *w, int64_t slab, int64_t end)
         CPU(panel_mul)(n, p->a->dim, w->k + (low - slab) * p->wide, p->wide, 1, q, TPI_PANEL, s, p->rows, false);
         CPU(panel_mul)(n, p->a->dim, w->v + (low - slab) * p->wide, p->wide, 1, dout, TPI_PANEL, ds, p->rows, false);
         for (int64_t i = 0; n > 0 && i < TPI_PANEL; i += TPI_VL)
-            grad_half(p, s + i, ds + i, low, n, w->seen.low + row + i, w->seen.high + row + i, w->lse + row + i, w->mean + row + i);
+            grad_half(p, s + i, ds + i, low, n, w->seen.low + row + i, w->seen.high + row + i, w->lse + row + i,
+                      w->mean + row + i);
     }
 }
 
-/* ---- the three products that add up ---------------------------------------------------------------------------------- */
+/* ---- the three products that add up
+ * ---------------------------------------------------------------------------------- */
 
 static void add_dq(const plan *p, const scratch *w, int64_t slab, int64_t end)
 {
@@ -146,8 +149,9 @@ static void add_dq(const plan *p, const scratch *w, int64_t slab, int64_t end)
             high = tpi_min64(high, end);
         }
         for (int64_t d = 0; low < high && d < p->wide; d += TPI_PANEL)
-            CPU(panel_mul)(step, high - low, w->ds + (low - slab) * p->rows + row, 1, p->rows, w->k + (low - slab) * p->wide + d, p->wide,
-                           w->dq + row * p->wide + d, p->wide, true);
+            CPU(panel_mul)
+            (step, high - low, w->ds + (low - slab) * p->rows + row, 1, p->rows, w->k + (low - slab) * p->wide + d,
+             p->wide, w->dq + row * p->wide + d, p->wide, true);
     }
 }
 
@@ -157,8 +161,10 @@ static void add_keys(const plan *p, const scratch *w, int64_t slab, int64_t j, i
     int64_t at = (j - slab) * p->rows + row;
 
     for (int64_t d = 0; d < p->wide; d += TPI_PANEL) {
-        CPU(panel_mul)(n, count, w->p + at, p->rows, 1, w->dout + row * p->wide + d, p->wide, w->dv + j * p->wide + d, p->wide, true);
-        CPU(panel_mul)(n, count, w->ds + at, p->rows, 1, w->q + row * p->wide + d, p->wide, w->dk + j * p->wide + d, p->wide, true);
+        CPU(panel_mul)
+        (n, count, w->p + at, p->rows, 1, w->dout + row * p->wide + d, p->wide, w->dv + j * p->wide + d, p->wide, true);
+        CPU(panel_mul)
+        (n, count, w->ds + at, p->rows, 1, w->q + row * p->wide + d, p->wide, w->dk + j * p->wide + d, p->wide, true);
     }
 }
 
@@ -187,7 +193,8 @@ static void add_dk_dv(const plan *p, const scratch *w, int64_t slab, int64_t end
         if (first < last)
             add_keys(p, w, slab, j, n, first, last - first);
     }
-    for (int64_t row = 0; !w->rows_finite && row < p->rows; row++) { /* only what each row sees, for 0 times NaN would show */
+    for (int64_t row = 0; !w->rows_finite && row < p->rows;
+         row++) { /* only what each row sees, for 0 times NaN would show */
         int64_t low = w->seen.low[row] > slab ? w->seen.low[row] : slab, high = tpi_min64(w->seen.high[row], end);
 
         if (low < high)
@@ -195,10 +202,11 @@ static void add_dk_dv(const plan *p, const scratch *w, int64_t slab, int64_t end
     }
 }
 
-/* ---- a block of rows of one query head ------------------------------------------------------------------------------- */
+/* ---- a block of rows of one query head
+ * ------------------------------------------------------------------------------- */
 
-static void load_panels(const plan *p, const void *x, const int64_t s3[3], int64_t b, int64_t s, int64_t n, int64_t h, float scale,
-                        float *out)
+static void load_panels(const plan *p, const void *x, const int64_t s3[3], int64_t b, int64_t s, int64_t n, int64_t h,
+                        float scale, float *out)
 {
     const tpi_attn *a = p->a;
 
@@ -271,7 +279,8 @@ static void one_block(const plan *p, scratch *w, int64_t b, int64_t g, int64_t b
     store_dq(p, w, b, s, n, h);
 }
 
-/* ---- tasks ----------------------------------------------------------------------------------------------------------- */
+/* ---- tasks
+ * ----------------------------------------------------------------------------------------------------------- */
 
 /* dk and dv of keys [j, end) of a head as they are wanted, from the sums of its parts in order. */
 static void store_keys(const plan *p, int64_t head, int64_t j, int64_t end, float *sums, int64_t parts)
@@ -350,7 +359,8 @@ tp_code CPU(attention_grad)(const tpi_run *r, const tpi_attn *a)
         return TP_ENOMEM;
     p = plan_new(r, a);
     sums = ws + p.size * r->threads;
-#pragma omp parallel for num_threads(r->threads) schedule(dynamic) if (a->batch * a->heads * a->sq * a->sk >= TPI_PARALLEL_MIN / 8)
+#pragma omp parallel for num_threads(r->threads) \
+    schedule(dynamic) if (a->batch * a->heads * a->sq * a->sk >= TPI_PARALLEL_MIN / 8)
     for (int64_t t = 0; t < a->batch * a->kv_heads * p.parts; t++)
         run_task(&p, t, ws + omp_get_thread_num() * p.size, sums + (p.parts == 1 ? omp_get_thread_num() : t) * p.sums);
     if (p.parts > 1)

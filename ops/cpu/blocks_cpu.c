@@ -1,9 +1,9 @@
 /*
  * blocks_cpu.c - products with blocks on a matrix's diagonal.
  *
- * Blocks may be as narrow as 9 columns, no multiple of any vector: so the vectors run over rows.  A tile of rows of x becomes panels
- * (one column a line), blocks multiply them, and what comes out is transposed back: x and y are touched once.  For da vectors run
- * over a block's outputs, and those past its end are dropped.
+ * Blocks may be as narrow as 9 columns, no multiple of any vector: so the vectors run over rows.  A tile of rows of x
+ * becomes panels (one column a line), blocks multiply them, and what comes out is transposed back: x and y are touched
+ * once.  For da vectors run over a block's outputs, and those past its end are dropped.
  */
 #include "ops/cpu/cpu.h"
 
@@ -17,9 +17,10 @@
 #include <string.h>
 
 enum {
-    GROUP_FLOATS = 512 * TPI_PANEL / 2, /* of panels in and out of a group of blocks: 16 to 32 KiB */
-    CHUNK = 64,                         /* rows that a task takes, and that da sums before it adds */
-    DA_FLOATS = 32 * 1024               /* of the copies of x and dy for a group in da */
+    GROUP_LINES = 512,    /* of panels in and out of a group of blocks: 32 KiB, on AVX-512 64 */
+    CHUNK = 64,           /* rows that a task takes, and that da sums before it adds */
+    SMALL = 32 * 1024,    /* floats of A that stay in L2: then all groups see a tile of rows before the next is read */
+    DA_FLOATS = 32 * 1024 /* of the copies of x and dy for a group in da */
 };
 
 /* One direction: y = x times blocks [n][ni, no]; forward as stored, backward with A transposed. */
@@ -30,14 +31,14 @@ typedef struct {
     const float *a;
     void        *y;
     bool         add;
-    int64_t      group;      /* blocks at a time */
-    float       *panels;     /* of each thread: group * (ni + no) lines */
+    int64_t      group;  /* blocks at a time */
+    float       *panels; /* of each thread: group * (ni + no) lines */
     int64_t      chunk;
 } product;
 
 static int64_t group_of(int64_t blocks, int64_t ni, int64_t no)
 {
-    int64_t g = GROUP_FLOATS / ((ni + no) * TPI_PANEL);
+    int64_t g = GROUP_LINES / (ni + no);
 
     if (g >= 8)
         g = g / 8 * 8; /* columns of a group then begin at a multiple of a vector */
@@ -60,8 +61,9 @@ static void multiply_tile(const product *p, int64_t row, int64_t lanes, int64_t 
 
     CPU(panel_in)(p->t, tpi_at(p->x, p->t, row * p->x_cols + k0 * p->ni), p->x_cols, 1, lanes, n_in, in);
     for (int64_t k = k0; k < k1; k++)
-        CPU(panel_mul)(cols_of(p->y_cols, k, k + 1, p->no), cols_of(p->x_cols, k, k + 1, p->ni), p->a + k * p->ni * p->no, p->a_out,
-                       p->a_in, in + (k - k0) * p->ni * TPI_PANEL, TPI_PANEL, out + (k - k0) * p->no * TPI_PANEL, TPI_PANEL, false);
+        CPU(panel_mul)
+        (cols_of(p->y_cols, k, k + 1, p->no), cols_of(p->x_cols, k, k + 1, p->ni), p->a + k * p->ni * p->no, p->a_out,
+         p->a_in, in + (k - k0) * p->ni * TPI_PANEL, TPI_PANEL, out + (k - k0) * p->no * TPI_PANEL, TPI_PANEL, false);
     CPU(panel_out)(p->t, tpi_at_out(p->y, p->t, row * p->y_cols + k0 * p->no), p->y_cols, lanes, n_out, out, p->add);
 }
 
@@ -73,14 +75,17 @@ static void multiply_task(const product *p, int64_t task, int64_t groups, float 
     for (int64_t row = first; row < end; row += TPI_PANEL)
         multiply_tile(p, row, tpi_min64(end - row, TPI_PANEL), k0, k1, panels);
     for (int64_t row = first; k1 == p->blocks && !p->add && covered < p->y_cols && row < end; row++)
-        memset(tpi_at_out(p->y, p->t, row * p->y_cols + covered), 0, (size_t)((p->y_cols - covered) * tpi_size_of(p->t)));
+        memset(tpi_at_out(p->y, p->t, row * p->y_cols + covered), 0,
+               (size_t)((p->y_cols - covered) * tpi_size_of(p->t)));
 }
 
 static void multiply(product *p, int threads)
 {
     int64_t groups = tpi_ceil_div(p->blocks, p->group), tasks, size = p->group * (p->ni + p->no) * TPI_PANEL;
 
-    p->chunk = tpi_round_up(tpi_min64(tpi_ceil_div(p->rows, threads), CHUNK), TPI_PANEL);
+    p->chunk = p->blocks * p->ni * p->no <= SMALL
+                   ? TPI_PANEL
+                   : tpi_round_up(tpi_min64(tpi_ceil_div(p->rows, threads), CHUNK), TPI_PANEL);
     tasks = tpi_ceil_div(p->rows, p->chunk) * groups;
     if (p->rows * (p->x_cols + p->y_cols) < TPI_PARALLEL_MIN) {
         for (int64_t t = 0; t < tasks; t++)
@@ -92,7 +97,8 @@ static void multiply(product *p, int threads)
         multiply_task(p, t, groups, p->panels + omp_get_thread_num() * size);
 }
 
-/* ---- da -------------------------------------------------------------------------------------------------------------- */
+/* ---- da
+ * -------------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     const tpi_blocks *b;
@@ -116,8 +122,8 @@ static da_args da_plan(const tpi_blocks *b, int threads)
 }
 
 /* n columns from `col` on of some rows, as f32, `ld` apart */
-static void copy_rows(const da_args *p, const void *from, int64_t cols, int64_t row, int64_t rows, int64_t col, int64_t n, int64_t ld,
-                      float *to)
+static void copy_rows(const da_args *p, const void *from, int64_t cols, int64_t row, int64_t rows, int64_t col,
+                      int64_t n, int64_t ld, float *to)
 {
     for (int64_t i = 0; i < rows; i++) {
         int64_t at = (row + i) * cols + col;
@@ -139,8 +145,9 @@ static void da_rows(const da_args *p, int64_t row, int64_t rows, int64_t k0, int
     copy_rows(p, p->dy, b->out, row, rows, k0 * b->bo, cols_of(b->out, k0, k1, b->bo), p->dy_ld, dy);
     for (int64_t k = 0; k < k1 - k0; k++)
         for (int64_t j = 0; j < p->wide; j += TPI_PANEL)
-            CPU(panel_mul)(cols_of(b->in, k0 + k, k0 + k + 1, b->bi), rows, x + k * b->bi, 1, p->x_ld, dy + k * b->bo + j, p->dy_ld,
-                           sums + k * b->bi * p->wide + j, p->wide, true);
+            CPU(panel_mul)
+            (cols_of(b->in, k0 + k, k0 + k + 1, b->bi), rows, x + k * b->bi, 1, p->x_ld, dy + k * b->bo + j, p->dy_ld,
+             sums + k * b->bi * p->wide + j, p->wide, true);
 }
 
 /* da = beta da + sums; entries without a column get 0 */
@@ -173,7 +180,8 @@ static void da_group(const da_args *p, int64_t k0, float *scratch)
         da_store(p, k, sums + (k - k0) * b->bi * p->wide);
 }
 
-/* ---- f64, for gradient checks ---------------------------------------------------------------------------------------- */
+/* ---- f64, for gradient checks
+ * ---------------------------------------------------------------------------------------- */
 
 static void multiply_f64(const product *p, const double *a, int threads)
 {
@@ -209,7 +217,8 @@ static void da_f64(const tpi_blocks *b, double *da, const double *x, const doubl
     }
 }
 
-/* ---- the slots ------------------------------------------------------------------------------------------------------- */
+/* ---- the slots
+ * ------------------------------------------------------------------------------------------------------- */
 
 /* A of 16 bits is converted first. */
 static size_t a_floats(const tpi_blocks *b)
@@ -252,16 +261,36 @@ static tp_code run(const tpi_run *r, const tpi_blocks *b, product *p, const void
 
 tp_code CPU(blocks)(const tpi_run *r, const tpi_blocks *b, void *y, const void *x, const void *a, bool add)
 {
-    product p = { .rows = b->rows, .blocks = b->blocks, .ni = b->bi, .no = b->bo, .x_cols = b->in, .y_cols = b->out,
-                  .a_in = b->bo, .a_out = 1, .t = b->t, .x = x, .y = y, .add = add };
+    product p = { .rows = b->rows,
+                  .blocks = b->blocks,
+                  .ni = b->bi,
+                  .no = b->bo,
+                  .x_cols = b->in,
+                  .y_cols = b->out,
+                  .a_in = b->bo,
+                  .a_out = 1,
+                  .t = b->t,
+                  .x = x,
+                  .y = y,
+                  .add = add };
 
     return b->rows > 0 && b->out > 0 ? run(r, b, &p, a) : TP_OK;
 }
 
 tp_code CPU(blocks_dx)(const tpi_run *r, const tpi_blocks *b, void *dx, const void *dy, const void *a, bool add)
 {
-    product p = { .rows = b->rows, .blocks = b->blocks, .ni = b->bo, .no = b->bi, .x_cols = b->out, .y_cols = b->in,
-                  .a_in = 1, .a_out = b->bo, .t = b->t, .x = dy, .y = dx, .add = add };
+    product p = { .rows = b->rows,
+                  .blocks = b->blocks,
+                  .ni = b->bo,
+                  .no = b->bi,
+                  .x_cols = b->out,
+                  .y_cols = b->in,
+                  .a_in = 1,
+                  .a_out = b->bo,
+                  .t = b->t,
+                  .x = dy,
+                  .y = dx,
+                  .add = add };
 
     return b->rows > 0 && b->in > 0 ? run(r, b, &p, a) : TP_OK;
 }

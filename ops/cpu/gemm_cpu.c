@@ -119,7 +119,8 @@ static void scale(const tpi_gemm *g)
 {
     for (int64_t i = 0; i < g->m; i++)
         for (int64_t j = 0; j < g->n; j++)
-            tpi_store(g->ct, g->c, i * g->c_row + j, g->beta == 0 ? 0 : g->beta * tpi_load(g->ct, g->c, i * g->c_row + j));
+            tpi_store(g->ct, g->c, i * g->c_row + j,
+                      g->beta == 0 ? 0 : g->beta * tpi_load(g->ct, g->c, i * g->c_row + j));
 }
 
 static tp_code run_side_by_side(const tpi_gemm *g, int threads, char *ws)

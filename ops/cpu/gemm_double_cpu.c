@@ -21,8 +21,9 @@ size_t CPU(double_space)(const tpi_gemm *g, int threads)
 static void tile(const double *a, int64_t a_row, int64_t a_col, int64_t rows, int64_t steps, const double *restrict b,
                  double sums[HIGH][WIDE])
 {
-    const double *a0 = a, *a1 = a + (rows > 1 ? a_row : 0), *a2 = rows > 2 ? a + 2 * a_row : a1, *a3 = rows > 3 ? a + 3 * a_row : a2;
-    double        s[HIGH][WIDE] = { { 0 } };
+    const double *a0 = a, *a1 = a + (rows > 1 ? a_row : 0), *a2 = rows > 2 ? a + 2 * a_row : a1,
+                 *a3 = rows > 3 ? a + 3 * a_row : a2;
+    double s[HIGH][WIDE] = { { 0 } };
 
     for (int64_t l = 0; l < steps; l++) {
         double v0 = a0[l * a_col], v1 = a1[l * a_col], v2 = a2[l * a_col], v3 = a3[l * a_col];

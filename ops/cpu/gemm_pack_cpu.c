@@ -1,9 +1,10 @@
 /*
- * gemm_pack_cpu.c - products over packed panels: how 16-bit floats are multiplied on a CPU that cannot, and what is too small or too
- * oddly strided for oneDNN.
+ * gemm_pack_cpu.c - products over packed panels: how 16-bit floats are multiplied on a CPU that cannot, and what is too
+ * small or too oddly strided for oneDNN.
  *
- * B is packed by slabs, DEPTH of k by COLS columns, for all threads; A by blocks of rows for each; both become f32 on the way.  A
- * task is a block of rows by a part of the slab's columns, handed out dynamically; which thread does it changes no bit.
+ * B is packed by slabs, DEPTH of k by COLS columns, for all threads; A by blocks of rows for each; both become f32 on
+ * the way.  A task is a block of rows by a part of the slab's columns, handed out dynamically; which thread does it
+ * changes no bit.
  */
 #include "ops/cpu/product.h"
 
@@ -14,10 +15,10 @@
 #include <omp.h>
 
 enum {
-    STEPS = 256,  /* of k at a time: a panel of B (16 or 32 KiB) stays in L1 */
-    ROWS = 96,    /* of A a task: with STEPS 96 KiB in L2 */
-    COLS = 512,   /* of B a slab, and of sums a task */
-    DEPTH = 2048  /* of k a slab, a multiple of STEPS: 4 MiB in L3 */
+    STEPS = 256, /* of k at a time: a panel of B (16 or 32 KiB) stays in L1 */
+    ROWS = 96,   /* of A a task: with STEPS 96 KiB in L2 */
+    COLS = 512,  /* of B a slab, and of sums a task */
+    DEPTH = 2048 /* of k a slab, a multiple of STEPS: 4 MiB in L3 */
 };
 
 typedef struct {
@@ -27,10 +28,10 @@ typedef struct {
     int64_t         rows;                 /* of a task */
     int64_t         row_tasks, col_tasks; /* of a slab */
     float          *slab;                 /* [cols / TPI_PANEL][depth][TPI_PANEL] */
-    float          *own;                  /* of each thread: A [rows / TPI_PANEL][STEPS][TPI_PANEL], then sums [rows][cols] */
+    float          *own; /* of each thread: A [rows / TPI_PANEL][STEPS][TPI_PANEL], then sums [rows][cols] */
     int64_t         own_size;
-    float          *sums;                 /* [row_tasks * rows][cols] when k is deeper than a slab: they wait for the next; else NULL */
-    int64_t         next;                 /* task number, counted through all slabs */
+    float          *sums; /* [row_tasks * rows][cols] when k is deeper than a slab: they wait for the next; else NULL */
+    int64_t         next; /* task number, counted through all slabs */
 } plan;
 
 static plan plan_new(const tpi_gemm *g, int threads)
@@ -70,8 +71,9 @@ static void pack_slab(const plan *p, int64_t first, int64_t panels, int64_t deep
     for (int64_t i = thread; i < panels; i += p->threads) {
         int64_t at = first + i * TPI_PANEL;
 
-        CPU(panel_in)(g->bt, tpi_at(g->b, g->bt, at * g->b_col + deep * g->b_row), g->b_col, g->b_row,
-                      tpi_min64(g->n - at, TPI_PANEL), depth, p->slab + i * p->depth * TPI_PANEL);
+        CPU(panel_in)
+        (g->bt, tpi_at(g->b, g->bt, at * g->b_col + deep * g->b_row), g->b_col, g->b_row,
+         tpi_min64(g->n - at, TPI_PANEL), depth, p->slab + i * p->depth * TPI_PANEL);
     }
 }
 
@@ -91,31 +93,37 @@ static void merge_row(const tpi_gemm *g, int64_t at, int64_t n, float *sums)
 }
 
 /* What a task is: rows from `row` on, panels [p0, p1) of the slab that begins at column `first` and step `deep`. */
-typedef struct { int64_t row, p0, p1, first, deep; } task;
+typedef struct {
+    int64_t row, p0, p1, first, deep;
+} task;
 
 static void run_task(const plan *p, const task *t, float *own)
 {
     const tpi_gemm *g = p->g;
-    int64_t         rows = tpi_min64(g->m - t->row, p->rows), depth = tpi_min64(g->k - t->deep, p->depth), at = t->p0 * TPI_PANEL;
-    float          *a = own, *sums = p->sums != NULL ? p->sums + t->row * p->cols + at : own + p->rows * STEPS;
+    int64_t         rows = tpi_min64(g->m - t->row, p->rows), depth = tpi_min64(g->k - t->deep, p->depth),
+            at = t->p0 * TPI_PANEL;
+    float *a = own, *sums = p->sums != NULL ? p->sums + t->row * p->cols + at : own + p->rows * STEPS;
 
     for (int64_t l = 0; l < depth; l += STEPS) {
         int64_t steps = tpi_min64(depth - l, STEPS);
 
         for (int64_t i = 0; i < rows; i += TPI_PANEL)
-            CPU(panel_in)(g->at, tpi_at(g->a, g->at, (t->row + i) * g->a_row + (t->deep + l) * g->a_col), g->a_row, g->a_col,
-                          tpi_min64(rows - i, TPI_PANEL), steps, a + i * STEPS);
+            CPU(panel_in)
+            (g->at, tpi_at(g->a, g->at, (t->row + i) * g->a_row + (t->deep + l) * g->a_col), g->a_row, g->a_col,
+             tpi_min64(rows - i, TPI_PANEL), steps, a + i * STEPS);
         for (int64_t j = t->p0; j < t->p1; j++)
             for (int64_t i = 0; i < rows; i += TPI_PANEL)
-                CPU(panel_mul)(tpi_min64(rows - i, TPI_PANEL), steps, a + i * STEPS, 1, TPI_PANEL,
-                               p->slab + (j * p->depth + l) * TPI_PANEL, TPI_PANEL, sums + i * p->cols + j * TPI_PANEL - at, p->cols,
-                               t->deep + l > 0);
+                CPU(panel_mul)
+                (tpi_min64(rows - i, TPI_PANEL), steps, a + i * STEPS, 1, TPI_PANEL,
+                 p->slab + (j * p->depth + l) * TPI_PANEL, TPI_PANEL, sums + i * p->cols + j * TPI_PANEL - at, p->cols,
+                 t->deep + l > 0);
     }
     if (t->deep + depth < g->k)
         return;
     at += t->first;
     for (int64_t i = 0; i < rows; i++)
-        merge_row(g, (t->row + i) * g->c_row + at, tpi_min64(g->n - at, (t->p1 - t->p0) * TPI_PANEL), sums + i * p->cols);
+        merge_row(g, (t->row + i) * g->c_row + at, tpi_min64(g->n - at, (t->p1 - t->p0) * TPI_PANEL),
+                  sums + i * p->cols);
 }
 
 static int64_t take(plan *p)
@@ -134,10 +142,12 @@ static void wait_all(const plan *p)
     }
 }
 
-/* One thread's part of a slab, whose tasks are [begin, end).  Returns the task that it drew too early, for the next slab. */
+/* One thread's part of a slab, whose tasks are [begin, end).  Returns the task that it drew too early, for the next
+ * slab. */
 static int64_t work_slab(plan *p, int64_t first, int64_t deep, int64_t begin, int64_t drawn, int thread)
 {
-    int64_t panels = tpi_ceil_div(tpi_min64(p->g->n - first, p->cols), TPI_PANEL), end = begin + p->row_tasks * p->col_tasks;
+    int64_t panels = tpi_ceil_div(tpi_min64(p->g->n - first, p->cols), TPI_PANEL),
+            end = begin + p->row_tasks * p->col_tasks;
 
     pack_slab(p, first, panels, deep, thread);
     wait_all(p);

@@ -1,6 +1,6 @@
 /*
- * gemm_thin_cpu.c - a few rows times the transpose of a stored matrix, as in generation: bound by reading B, so B is read once, in
- * its own dtype, and never packed.
+ * gemm_thin_cpu.c - a few rows times the transpose of a stored matrix, as in generation: bound by reading B, so B is
+ * read once, in its own dtype, and never packed.
  */
 #include "ops/cpu/product.h"
 
@@ -24,7 +24,8 @@ size_t CPU(thin_space)(const tpi_gemm *g)
     return (size_t)(g->m * g->k) * sizeof(float);
 }
 
-/* sums[i][j] = a[i] . b[j], a [rows][k] f32, b `wide` rows of dtype t, b_col apart.  rows, wide and t are constants in every call. */
+/* sums[i][j] = a[i] . b[j], a [rows][k] f32, b `wide` rows of dtype t, b_col apart.  rows, wide and t are constants in
+ * every call. */
 TPI_FLAT void dots(const int rows, const int wide, tp_dtype t, int64_t k, const float *a, const void *b, int64_t b_col,
                    float sums[GROUP][WIDE])
 {

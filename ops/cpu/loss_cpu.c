@@ -21,7 +21,9 @@ typedef struct {
 } args;
 
 /* Of a row so far: the maximum, sum of e^(x - top), sum of x. */
-typedef struct { double top, sum, total; } moments;
+typedef struct {
+    double top, sum, total;
+} moments;
 
 static float top_of(const float *x, int64_t n)
 {
@@ -99,7 +101,8 @@ static moments moments_f32(const args *a, int64_t at)
 static void grad_f32(const args *a, int64_t at, int64_t target, const moments *m)
 {
     float  buf[TPI_CHUNK], out[TPI_CHUNK], shift = (float)m->top;
-    tpi_vf scale = tpi_vset((float)(a->gscale / m->sum)), even = tpi_vset((float)(a->gscale * a->smoothing / (double)a->n));
+    tpi_vf scale = tpi_vset((float)(a->gscale / m->sum)),
+           even = tpi_vset((float)(a->gscale * a->smoothing / (double)a->n));
     double p = exp(tpi_load(a->t, a->x, at + target) - m->top) / m->sum; /* before dx, which may be x, is written */
 
     for (int64_t j = 0; j < a->n; j += TPI_CHUNK) {
@@ -115,7 +118,8 @@ static void grad_f32(const args *a, int64_t at, int64_t target, const moments *m
     tpi_store(a->t, a->dx, at + target, (p - (1 - a->smoothing) - a->smoothing / (double)a->n) * a->gscale);
 }
 
-/* ---- f64, for gradient checks ---------------------------------------------------------------------------------------- */
+/* ---- f64, for gradient checks
+ * ---------------------------------------------------------------------------------------- */
 
 static moments moments_f64(const double *x, int64_t n)
 {
@@ -142,7 +146,8 @@ static void grad_f64(const args *a, int64_t at, int64_t target, const moments *m
     }
 }
 
-/* ---- rows ------------------------------------------------------------------------------------------------------------ */
+/* ---- rows
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static void store_loss(const args *a, int64_t row, double loss)
 {
@@ -184,8 +189,8 @@ static void rows_of(const void *p, int64_t begin, int64_t end)
         one_row(p, i);
 }
 
-tp_code CPU(cross_entropy)(const tpi_run *r, tp_dtype t, void *loss, void *dx, const void *x, const int32_t *target, int64_t rows,
-                           int64_t n, double smoothing, double gscale)
+tp_code CPU(cross_entropy)(const tpi_run *r, tp_dtype t, void *loss, void *dx, const void *x, const int32_t *target,
+                           int64_t rows, int64_t n, double smoothing, double gscale)
 {
     args a = { t, loss, dx, x, target, n, smoothing, gscale };
 

@@ -1,5 +1,6 @@
 /*
- * onednn.c - matrix products by oneDNN, 2.6 or 3.x.  Primitives are made and dropped per call: its own cache makes that cost 2 us.
+ * onednn.c - matrix products by oneDNN, 2.6 or 3.x.  Primitives are made and dropped per call: its own cache makes that
+ * cost 2 us.
  */
 #include "ops/cpu/onednn.h"
 
@@ -7,14 +8,15 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* ---- what differs between 2.x and 3.x -------------------------------------------------------------------------------- */
+/* ---- what differs between 2.x and 3.x
+ * -------------------------------------------------------------------------------- */
 
 /* A matrix as oneDNN sees it: descriptors are structs in 2.x, opaque handles in 3.x. */
 #if DNNL_VERSION_MAJOR >= 3
-typedef dnnl_memory_desc_t desc;
+typedef dnnl_memory_desc_t       desc;
 typedef const_dnnl_memory_desc_t desc_ref;
 #else
-typedef dnnl_memory_desc_t desc;
+typedef dnnl_memory_desc_t        desc;
 typedef const dnnl_memory_desc_t *desc_ref;
 #endif
 
@@ -62,7 +64,8 @@ static dnnl_status_t add_sum(dnnl_post_ops_t post, float scale)
 #endif
 }
 
-/* ---- a product, from its making to its end --------------------------------------------------------------------------- */
+/* ---- a product, from its making to its end
+ * --------------------------------------------------------------------------- */
 
 typedef struct {
     dnnl_engine_t         engine;
@@ -89,7 +92,8 @@ static void product_free(product *p)
     memset(p, 0, sizeof *p);
 }
 
-/* The scratchpad is ours: oneDNN's own answers a refused allocation by ending the process.  beta is a sum after the product. */
+/* The scratchpad is ours: oneDNN's own answers a refused allocation by ending the process.  beta is a sum after the
+ * product. */
 static bool attr_new(dnnl_primitive_attr_t *attr, double beta)
 {
     dnnl_post_ops_t post = NULL;
@@ -156,7 +160,9 @@ static bool execute(const product *p, const tpi_gemm *g, void *scratch)
          memory_new(&m[0], ref_of(&p->a), p->engine, g->a) && memory_new(&m[1], ref_of(&p->b), p->engine, g->b) &&
          memory_new(&m[2], ref_of(&p->c), p->engine, g->c) && memory_new(&m[3], scratch_desc(p), p->engine, scratch);
     if (ok) {
-        dnnl_exec_arg_t arg[] = { { DNNL_ARG_SRC, m[0] }, { DNNL_ARG_WEIGHTS, m[1] }, { DNNL_ARG_DST, m[2] }, { DNNL_ARG_SCRATCHPAD, m[3] } };
+        dnnl_exec_arg_t arg[] = {
+            { DNNL_ARG_SRC, m[0] }, { DNNL_ARG_WEIGHTS, m[1] }, { DNNL_ARG_DST, m[2] }, { DNNL_ARG_SCRATCHPAD, m[3] }
+        };
 
         ok = dnnl_primitive_execute(prim, stream, 4, arg) == dnnl_success && dnnl_stream_wait(stream) == dnnl_success;
     }
@@ -170,26 +176,38 @@ static bool execute(const product *p, const tpi_gemm *g, void *scratch)
     return ok;
 }
 
-/* ---- what this machine has ------------------------------------------------------------------------------------------- */
+/* ---- what this machine has
+ * ------------------------------------------------------------------------------------------- */
 
-/* "brg:avx512_core_bf16" and the like are fast; "gemm:jit" is not better than sgemm, "ref:any" a hundred times slower. */
+/* "brg:avx512_core_bf16" and the like are fast; "gemm:jit" is not better than sgemm, "ref:any" a hundred times slower.
+ */
 static bool is_fast(tp_dtype t)
 {
-    tpi_gemm    g = { .m = 64, .n = 64, .k = 64, .at = t, .bt = t, .ct = t, .a_row = 64, .a_col = 1, .b_row = 1, .b_col = 64, .c_row = 64 };
+    tpi_gemm    g = { .m = 64,
+                      .n = 64,
+                      .k = 64,
+                      .at = t,
+                      .bt = t,
+                      .ct = t,
+                      .a_row = 64,
+                      .a_col = 1,
+                      .b_row = 1,
+                      .b_col = 64,
+                      .c_row = 64 };
     const char *name = "";
     product     p;
     bool        fast;
 
     if (type_of(t) == dnnl_data_type_undef || !product_new(&p, &g))
         return false;
-    fast = dnnl_primitive_desc_query(p.pd, dnnl_query_impl_info_str, 0, &name) == dnnl_success && strncmp(name, "brg", 3) == 0 &&
-           strstr(name, "avx512") != NULL;
+    fast = dnnl_primitive_desc_query(p.pd, dnnl_query_impl_info_str, 0, &name) == dnnl_success &&
+           strncmp(name, "brg", 3) == 0 && strstr(name, "avx512") != NULL;
     product_free(&p);
     return fast;
 }
 
-/* A table of what the CPU has is one of the named exceptions to "no global state": 0 unknown, 1 no, 2 yes.  Two threads that ask at
- * the same time find the same. */
+/* A table of what the CPU has is one of the named exceptions to "no global state": 0 unknown, 1 no, 2 yes.  Two threads
+ * that ask at the same time find the same. */
 bool tpi_dnnl_has(tp_dtype t)
 {
     static atomic_char known[TP_DTYPES];
@@ -208,7 +226,8 @@ static bool is_matrix(int64_t rows, int64_t cols, int64_t row, int64_t col)
     return (col == 1 && row >= cols) || (row == 1 && col >= rows);
 }
 
-/* 16 bits with an odd K: on AMX a row's end is multiplied together with what follows it in memory, and 0 times NaN is NaN. */
+/* 16 bits with an odd K: on AMX a row's end is multiplied together with what follows it in memory, and 0 times NaN is
+ * NaN. */
 bool tpi_dnnl_takes(const tpi_gemm *g)
 {
     if (g->at != g->bt || (g->at == TP_F32 ? g->ct != TP_F32 : !tpi_dnnl_has(g->at) || g->k % 32 != 0))
@@ -216,7 +235,8 @@ bool tpi_dnnl_takes(const tpi_gemm *g)
     return is_matrix(g->m, g->k, g->a_row, g->a_col) && is_matrix(g->k, g->n, g->b_row, g->b_col) && g->c_row >= g->n;
 }
 
-/* sgemm is the best for a transposed left side (95 % of peak) and bad for a transposed right side with few rows (44 %). */
+/* sgemm is the best for a transposed left side (95 % of peak) and bad for a transposed right side with few rows (44 %).
+ */
 static bool by_sgemm(const tpi_gemm *g)
 {
     return g->at == TP_F32 && (g->a_col != 1 || g->b_row != 1 || !tpi_dnnl_has(TP_F32));
@@ -237,8 +257,8 @@ size_t tpi_dnnl_space(const tpi_gemm *g)
 static tp_code sgemm(const tpi_gemm *g)
 {
     bool          at = g->a_col != 1, bt = g->b_col != 1;
-    dnnl_status_t s = dnnl_sgemm(at ? 'T' : 'N', bt ? 'T' : 'N', g->m, g->n, g->k, 1.0f, g->a, at ? g->a_col : g->a_row, g->b,
-                                 bt ? g->b_col : g->b_row, (float)g->beta, g->c, g->c_row);
+    dnnl_status_t s = dnnl_sgemm(at ? 'T' : 'N', bt ? 'T' : 'N', g->m, g->n, g->k, 1.0f, g->a, at ? g->a_col : g->a_row,
+                                 g->b, bt ? g->b_col : g->b_row, (float)g->beta, g->c, g->c_row);
 
     return s == dnnl_success ? TP_OK : s == dnnl_out_of_memory ? TP_ENOMEM : TP_EARG;
 }

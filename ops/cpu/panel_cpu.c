@@ -7,11 +7,12 @@
 #include "ops/cpu/span.h"
 #include "ops/cpu/widen.h"
 
-/* ---- c = a b --------------------------------------------------------------------------------------------------------- */
+/* ---- c = a b
+ * --------------------------------------------------------------------------------------------------------- */
 
 /* rows is a constant in every call, so that the sums are registers. */
-TPI_FLAT void tile(const int rows, int64_t k, const float *a, int64_t a_row, int64_t a_col, const float *b, int64_t b_row, float *c,
-                   int64_t c_row, bool add)
+TPI_FLAT void tile(const int rows, int64_t k, const float *a, int64_t a_row, int64_t a_col, const float *b,
+                   int64_t b_row, float *c, int64_t c_row, bool add)
 {
     tpi_vf s[TPI_TILE][2] = { 0 };
 
@@ -46,8 +47,8 @@ static void tile_full(int64_t k, const float *a, int64_t a_row, int64_t a_col, c
 }
 
 #if defined(__AVX512F__)
-static void tile_high(int64_t m, int64_t k, const float *a, int64_t a_row, int64_t a_col, const float *b, int64_t b_row, float *c,
-                      int64_t c_row, bool add)
+static void tile_high(int64_t m, int64_t k, const float *a, int64_t a_row, int64_t a_col, const float *b, int64_t b_row,
+                      float *c, int64_t c_row, bool add)
 {
     switch (m) {
     case 11: tile(11, k, a, a_row, a_col, b, b_row, c, c_row, add); break;
@@ -60,8 +61,8 @@ static void tile_high(int64_t m, int64_t k, const float *a, int64_t a_row, int64
 }
 #endif
 
-static void tile_rest(int64_t m, int64_t k, const float *a, int64_t a_row, int64_t a_col, const float *b, int64_t b_row, float *c,
-                      int64_t c_row, bool add)
+static void tile_rest(int64_t m, int64_t k, const float *a, int64_t a_row, int64_t a_col, const float *b, int64_t b_row,
+                      float *c, int64_t c_row, bool add)
 {
     switch (m) {
 #if defined(__AVX__)
@@ -77,8 +78,8 @@ static void tile_rest(int64_t m, int64_t k, const float *a, int64_t a_row, int64
     }
 }
 
-void CPU(panel_mul)(int64_t m, int64_t k, const float *a, int64_t a_row, int64_t a_col, const float *b, int64_t b_row, float *c,
-                    int64_t c_row, bool add)
+void CPU(panel_mul)(int64_t m, int64_t k, const float *a, int64_t a_row, int64_t a_col, const float *b, int64_t b_row,
+                    float *c, int64_t c_row, bool add)
 {
     for (; m >= TPI_TILE; m -= TPI_TILE) {
         tile_full(k, a, a_row, a_col, b, b_row, c, c_row, add);
@@ -89,7 +90,8 @@ void CPU(panel_mul)(int64_t m, int64_t k, const float *a, int64_t a_row, int64_t
         tile_rest(m, k, a, a_row, a_col, b, b_row, c, c_row, add);
 }
 
-/* ---- in -------------------------------------------------------------------------------------------------------------- */
+/* ---- in
+ * -------------------------------------------------------------------------------------------------------------- */
 
 /* Up to TPI_VL rows, n columns each a step of one, into lanes `out`, TPI_PANEL apart. */
 TPI_FLAT void rows_in(tp_dtype t, const void *p, int64_t row, int64_t rows, int64_t n, float *out)
@@ -99,7 +101,9 @@ TPI_FLAT void rows_in(tp_dtype t, const void *p, int64_t row, int64_t rows, int6
         int64_t left = n - l;
 
         for (int64_t i = 0; i < TPI_VL; i++)
-            v[i] = i >= rows ? (tpi_vf){ 0 } : left >= TPI_VL ? tpi_widen(t, p, i * row + l) : tpi_widen_part(t, p, i * row + l, left);
+            v[i] = i >= rows        ? (tpi_vf){ 0 }
+                   : left >= TPI_VL ? tpi_widen(t, p, i * row + l)
+                                    : tpi_widen_part(t, p, i * row + l, left);
         tpi_transpose(v);
         for (int64_t i = 0; i < TPI_VL && i < left; i++)
             tpi_vstore(out + (l + i) * TPI_PANEL, v[i]);
@@ -164,7 +168,8 @@ void CPU(panel_in)(tp_dtype t, const void *p, int64_t lane, int64_t step, int64_
     }
 }
 
-/* ---- out ------------------------------------------------------------------------------------------------------------- */
+/* ---- out
+ * ------------------------------------------------------------------------------------------------------------- */
 
 /* n < TPI_VL elements at y: v, or y + v */
 static void store_part(tp_dtype t, void *y, int64_t n, tpi_vf v, bool add)

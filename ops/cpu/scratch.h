@@ -6,7 +6,8 @@
 
 #include "core/internal.h"
 
-/* size bytes, 64-byte aligned, content undefined; NULL when memory is out.  *own is to be given to tpi_free in the end. */
+/* size bytes, 64-byte aligned, content undefined; NULL when memory is out.  *own is to be given to tpi_free in the end.
+ */
 static inline void *tpi_scratch(const tpi_run *r, size_t size, void **own)
 {
     *own = NULL;

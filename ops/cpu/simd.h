@@ -1,6 +1,6 @@
 /*
- * simd.h - vectors of TPI_VL floats in the compiler's own types, and what plain C cannot say about them: fused multiply-add (gcc 12
- * contracts nothing under -ffp-contract=on) and the transpose of a square.
+ * simd.h - vectors of TPI_VL floats in the compiler's own types, and what plain C cannot say about them: fused
+ * multiply-add (gcc 12 contracts nothing under -ffp-contract=on) and the transpose of a square.
  */
 #ifndef TPI_SIMD_H
 #define TPI_SIMD_H
@@ -12,7 +12,8 @@
 #include <immintrin.h>
 #endif
 
-/* TPI_VL lanes; TPI_TILE rows of two vectors are the sums that a product keeps in registers; panels are TPI_PANEL lanes wide. */
+/* TPI_VL lanes; TPI_TILE rows of two vectors are the sums that a product keeps in registers; panels are TPI_PANEL lanes
+ * wide. */
 #if defined(__AVX512F__)
 enum { TPI_VL = 16, TPI_TILE = 12, TPI_PANEL = 32 };
 #elif defined(__AVX__)
@@ -110,7 +111,8 @@ TPI_FLAT tpi_vf tpi_vexpv(tpi_vf x)
     return p * (tpi_vf)((tpi_vi)t << 23); /* what else stands in t is shifted out; a product, so that NaN stays */
 }
 
-/* ---- the transpose of TPI_VL vectors --------------------------------------------------------------------------------- */
+/* ---- the transpose of TPI_VL vectors
+ * --------------------------------------------------------------------------------- */
 
 /* lo, hi: pairs of a and b from the lower and upper half of each 128-bit lane, by elements (32) or by twos (64). */
 #if defined(__AVX512F__)

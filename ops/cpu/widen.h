@@ -63,7 +63,8 @@ TPI_FLAT void tpi_narrow(tp_dtype t, void *p, int64_t i, tpi_vf v)
     } else if (t == TP_BF16) {
         bits u = (bits)v, rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16, nan = (bits)(v != v);
 
-        *(tpi_vhu *)((uint16_t *)p + i) = __builtin_convertvector((rounded & ~nan) | (((u >> 16) | 0x40u) & nan), tpi_vhu);
+        *(tpi_vhu *)((uint16_t *)p + i) = __builtin_convertvector((rounded & ~nan) | (((u >> 16) | 0x40u) & nan),
+                                                                  tpi_vhu);
     } else {
         float f[TPI_VL];
 
@@ -83,7 +84,9 @@ static inline void tpi_widen_row(tp_dtype t, const void *p, int64_t at, int64_t 
 
 TPI_FLAT float tpi_widen_one(tp_dtype t, const void *p, int64_t i)
 {
-    return t == TP_F32 ? ((const float *)p)[i] : t == TP_BF16 ? tpi_from_bf16(((const uint16_t *)p)[i]) : tpi_from_f16(((const uint16_t *)p)[i]);
+    return t == TP_F32    ? ((const float *)p)[i]
+           : t == TP_BF16 ? tpi_from_bf16(((const uint16_t *)p)[i])
+                          : tpi_from_f16(((const uint16_t *)p)[i]);
 }
 
 #endif

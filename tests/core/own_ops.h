@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-/* ---- reading and writing single elements of contiguous tensors; after a failure nothing happens --------------------- */
+/* ---- reading and writing single elements of contiguous tensors; after a failure nothing happens ------------------ */
 
 static inline double own_get(tp_ctx *ctx, const tp_tensor *x, int64_t i)
 {
@@ -57,7 +57,7 @@ static inline tp_tensor *own_times(tp_ctx *ctx, tp_tensor *a, tp_tensor *b, doub
     return y;
 }
 
-/* ---- y = a b ------------------------------------------------------------------------------------------------------- */
+/* ---- y = a b ----------------------------------------------------------------------------------------------------- */
 
 static tp_tensor *own_mul_forward(tp_ctx *ctx, tp_call *c)
 {
@@ -79,7 +79,7 @@ static inline tp_tensor *own_mul(tp_ctx *ctx, tp_tensor *a, tp_tensor *b)
     return tp_apply(ctx, &own_mul_op, NULL, TP_IN(a, b));
 }
 
-/* ---- the same, its gradients written straight into place ------------------------------------------------------------ */
+/* ---- the same, its gradients written straight into place --------------------------------------------------------- */
 
 static void own_into_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
 {
@@ -99,7 +99,7 @@ static inline tp_tensor *own_into(tp_ctx *ctx, tp_tensor *a, tp_tensor *b)
     return tp_apply(ctx, &own_into_op, NULL, TP_IN(a, b));
 }
 
-/* ---- y = a + b: both gradients are dy itself ------------------------------------------------------------------------ */
+/* ---- y = a + b: both gradients are dy itself --------------------------------------------------------------------- */
 
 static tp_tensor *own_add_forward(tp_ctx *ctx, tp_call *c)
 {
@@ -124,7 +124,7 @@ static inline tp_tensor *own_add(tp_ctx *ctx, tp_tensor *a, tp_tensor *b)
     return tp_apply(ctx, &own_add_op, NULL, TP_IN(a, b));
 }
 
-/* ---- y = sum of x ---------------------------------------------------------------------------------------------------- */
+/* ---- y = sum of x ------------------------------------------------------------------------------------------------ */
 
 static tp_tensor *own_sum_forward(tp_ctx *ctx, tp_call *c)
 {
@@ -140,8 +140,10 @@ static tp_tensor *own_sum_forward(tp_ctx *ctx, tp_call *c)
 
 static void own_sum_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
 {
-    dx[0] = own_times(ctx, tp_ones(ctx, tp_dtype_of(c->in[0]), tp_ndim(c->in[0]), (int64_t[]){ tp_dim(c->in[0], 0), tp_dim(c->in[0], 1) }),
-                      NULL, tp_item(ctx, dy[0]));
+    dx[0] = own_times(
+        ctx,
+        tp_ones(ctx, tp_dtype_of(c->in[0]), tp_ndim(c->in[0]), (int64_t[]){ tp_dim(c->in[0], 0), tp_dim(c->in[0], 1) }),
+        NULL, tp_item(ctx, dy[0]));
 }
 
 static const tp_op own_sum_op = { "own_sum", 0, 1, 0, own_sum_forward, own_sum_backward };
@@ -152,7 +154,7 @@ static inline tp_tensor *own_sum(tp_ctx *ctx, tp_tensor *x)
     return tp_apply(ctx, &own_sum_op, NULL, TP_IN(x));
 }
 
-/* ---- y = x itself ----------------------------------------------------------------------------------------------------- */
+/* ---- y = x itself ------------------------------------------------------------------------------------------------ */
 
 static tp_tensor *own_same_forward(tp_ctx *ctx, tp_call *c)
 {
@@ -167,7 +169,7 @@ static inline tp_tensor *own_same(tp_ctx *ctx, tp_tensor *x)
     return tp_apply(ctx, &own_same_op, NULL, TP_IN(x));
 }
 
-/* ---- what tests need ---------------------------------------------------------------------------------------------------- */
+/* ---- what tests need --------------------------------------------------------------------------------------------- */
 
 static inline tp_ctx *own_ctx(void)
 {

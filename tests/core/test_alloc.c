@@ -1,6 +1,6 @@
 /*
- * test_alloc.c - memory runs out at every single place of a small training program, once and for good: one error, exit 1, nothing
- * leaked (the leak checker of a build with sanitizers looks).
+ * test_alloc.c - memory runs out at every single place of a small training program, once and for good: one error, exit
+ * 1, nothing leaked (the leak checker of a build with sanitizers looks).
  */
 #include "own_ops.h"
 
@@ -33,8 +33,8 @@ static void give_back(void *user, void *p)
     saved_bytes++;
 }
 
-/* Everything that core does: leaves, scopes, a checkpoint, hooks, gradients set aside, a borrowed batch, a huge block, a file's worth of
- * names, printing; the parameters belong to the program, as they would to a module. */
+/* Everything that core does: leaves, scopes, a checkpoint, hooks, gradients set aside, a borrowed batch, a huge block,
+ * a file's worth of names, printing; the parameters belong to the program, as they would to a module. */
 static int program(double *loss_of_last)
 {
     static float batch[N];
@@ -75,7 +75,8 @@ static int program(double *loss_of_last)
         *loss_of_last = tp_item(ctx, loss);
         tp_scope_end(ctx, s);
     }
-    tp_gradcheck(ctx, layer, tp_ones(ctx, TP_F64, TP_SHAPE(2)), 1, (tp_tensor *[]){ tp_ones(ctx, TP_F64, TP_SHAPE(2)) }, 0);
+    tp_gradcheck(ctx, layer, tp_ones(ctx, TP_F64, TP_SHAPE(2)), 1, (tp_tensor *[]){ tp_ones(ctx, TP_F64, TP_SHAPE(2)) },
+                 0);
     for (int i = 0; i < 3; i++)
         tp_release(w[i]);
     assert_non_null(f);

@@ -123,7 +123,7 @@ static void recomputed_is_kept(void **state)
     }
 }
 
-/* ---- half precision: leaves handed in have gradients of f32 all the same ------------------------------------------------ */
+/* ---- half precision: leaves handed in have gradients of f32 all the same ----------------------------------------- */
 
 static tp_tensor *square_and_more(tp_ctx *ctx, void *user, tp_tensor *const *in)
 {
@@ -200,7 +200,7 @@ static void results_that_are_inputs(void **state)
     tp_ctx_free(ctx);
 }
 
-/* ---- what is not recorded ---------------------------------------------------------------------------------------------------- */
+/* ---- what is not recorded ---------------------------------------------------------------------------------------- */
 
 static void nothing_to_train(void **state)
 {
@@ -220,7 +220,7 @@ static void nothing_to_train(void **state)
     tp_ctx_free(ctx);
 }
 
-/* ---- failures -------------------------------------------------------------------------------------------------------------- */
+/* ---- failures ---------------------------------------------------------------------------------------------------- */
 
 static int fuse;
 
@@ -285,7 +285,7 @@ static void failures(void **state)
     tp_ctx_free(ctx);
 }
 
-/* ---- memory ------------------------------------------------------------------------------------------------------------------ */
+/* ---- memory ------------------------------------------------------------------------------------------------------ */
 
 static tp_tensor *heavy(tp_ctx *ctx, void *user, tp_tensor *const *in)
 {

@@ -135,7 +135,7 @@ static void wrong_tensors(void **state)
     tp_ctx_free(ctx);
 }
 
-/* ---- contexts ---------------------------------------------------------------------------------------------------------- */
+/* ---- contexts ---------------------------------------------------------------------------------------------------- */
 
 static void contexts_born_failed(void **state)
 {
@@ -231,7 +231,7 @@ static void finishing(void **state)
     assert_string_equal(text, "tapir: the disk is full\ntapir: no context\n");
 }
 
-/* ---- messages ------------------------------------------------------------------------------------------------------------ */
+/* ---- messages ---------------------------------------------------------------------------------------------------- */
 
 static char     last[200];
 static tp_level last_level;
@@ -262,13 +262,15 @@ static void notes_and_warnings(void **state)
     tp_ctx_free(ctx);
 }
 
-/* ---- names ----------------------------------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------------------------------- */
 
 static void names_of_types(void **state)
 {
-    static const struct { tp_dtype t; const char *name; size_t size; bool real; } want[TP_DTYPES] = {
-        { TP_F32, "f32", 4, true }, { TP_F64, "f64", 8, true }, { TP_BF16, "bf16", 2, true }, { TP_F16, "f16", 2, true },
-        { TP_I64, "i64", 8, false }, { TP_I32, "i32", 4, false }, { TP_U8, "u8", 1, false }, { TP_BOOL, "bool", 1, false },
+    static const struct { tp_dtype t; const char *name; size_t size; bool real;
+    } want[TP_DTYPES] = {
+        { TP_F32, "f32", 4, true }, { TP_F64, "f64", 8, true },    { TP_BF16, "bf16", 2, true },
+        { TP_F16, "f16", 2, true }, { TP_I64, "i64", 8, false },   { TP_I32, "i32", 4, false },
+        { TP_U8, "u8", 1, false },  { TP_BOOL, "bool", 1, false },
     };
 
     (void)state;

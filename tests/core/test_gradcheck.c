@@ -17,7 +17,11 @@ static tp_tensor *square_forward(tp_ctx *ctx, tp_call *c)
 static void square_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
 {
     fault      f = *(const fault *)c->attr;
-    tp_tensor *d = own_times(ctx, own_times(ctx, dy[0], c->in[0], 0), NULL, f == FACTOR ? 2.0001 : f == SIGN ? -2 : 2), *g;
+    tp_tensor *d = own_times(ctx, own_times(ctx, dy[0], c->in[0], 0), NULL,
+                             f == FACTOR ? 2.0001
+                             : f == SIGN ? -2
+                                         : 2),
+              *g;
     double     beta;
 
     if (f == MISSING)
@@ -83,7 +87,8 @@ static void inputs_of_all_kinds(void **state)
     (void)state;
     assert_true(tp_gradcheck(ctx, product, y, 2, (tp_tensor *[]){ x, y }, 0) < 1e-7);
     assert_true(tp_gradcheck(ctx, product, y, 2, (tp_tensor *[]){ x, x }, 0) < 1e-7);
-    assert_true(tp_gradcheck(ctx, product, y, 4, (tp_tensor *[]){ x, y, NULL, tp_ones(ctx, TP_I32, TP_SHAPE(1)) }, 1e-5) < 1e-7);
+    assert_true(tp_gradcheck(ctx, product, y, 4, (tp_tensor *[]){ x, y, NULL, tp_ones(ctx, TP_I32, TP_SHAPE(1)) },
+                             1e-5) < 1e-7);
     assert_true(tp_gradcheck(ctx, product, e, 2, (tp_tensor *[]){ e, e }, 0) == 0);
     own_ok(ctx);
     tp_ctx_free(ctx);

@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-/* ---- hooks -------------------------------------------------------------------------------------------------------------- */
+/* ---- hooks ------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     int        calls;
@@ -193,12 +193,13 @@ static void hooks_that_misbehave(void **state)
     tp_ctx_free(ctx);
 }
 
-/* ---- tp_grad_of ----------------------------------------------------------------------------------------------------------- */
+/* ---- tp_grad_of -------------------------------------------------------------------------------------------------- */
 
 static void grad_of_leaves_grad_alone(void **state)
 {
     tp_ctx    *ctx = own_ctx();
-    tp_tensor *a = own_leaf(ctx, TP_F64, 2, 1), *b = own_leaf(ctx, TP_F64, 2, 3), *c = own_leaf(ctx, TP_F64, 2, 1), *h, *loss, *out[5];
+    tp_tensor *a = own_leaf(ctx, TP_F64, 2, 1), *b = own_leaf(ctx, TP_F64, 2, 3), *c = own_leaf(ctx, TP_F64, 2, 1), *h,
+              *loss, *out[5];
 
     (void)state;
     tp_backward(ctx, own_sum(ctx, own_mul(ctx, a, b)));
@@ -266,7 +267,7 @@ static void grad_of_gives_own_memory(void **state)
     tp_ctx_free(ctx);
 }
 
-/* ---- failed passes ---------------------------------------------------------------------------------------------------------- */
+/* ---- failed passes ----------------------------------------------------------------------------------------------- */
 
 static void failing_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
 {
@@ -287,7 +288,8 @@ static const tp_op bomb = { "bomb", 0, 1, 0, bomb_forward, failing_backward };
 static void a_failed_backward(void **state)
 {
     tp_ctx    *ctx = own_ctx();
-    tp_tensor *a = own_leaf(ctx, TP_F64, 2, 1), *b = own_leaf(ctx, TP_F64, 2, 3), *c = own_leaf(ctx, TP_F64, 2, 1), *h, *k;
+    tp_tensor *a = own_leaf(ctx, TP_F64, 2, 1), *b = own_leaf(ctx, TP_F64, 2, 3), *c = own_leaf(ctx, TP_F64, 2, 1), *h,
+              *k;
 
     (void)state;
     tp_backward(ctx, own_sum(ctx, own_mul(ctx, c, c)));
@@ -308,7 +310,8 @@ static void a_failed_backward(void **state)
     tp_ctx_free(ctx);
 }
 
-/* The same in a scope of its own: what was recorded around it can be walked afterwards, with no gradient left over from before. */
+/* The same in a scope of its own: what was recorded around it can be walked afterwards, with no gradient left over from
+ * before. */
 static void a_failed_backward_in_a_scope(void **state)
 {
     tp_ctx    *ctx = own_ctx();
@@ -326,7 +329,7 @@ static void a_failed_backward_in_a_scope(void **state)
     tp_ctx_free(ctx);
 }
 
-/* ---- anomaly mode -------------------------------------------------------------------------------------------------------------- */
+/* ---- anomaly mode ------------------------------------------------------------------------------------------------ */
 
 static tp_tensor *nan_forward(tp_ctx *ctx, tp_call *c)
 {

@@ -7,10 +7,15 @@
 /* Known answers of the generator's authors (Random123, kat_vectors). */
 static void known_answers(void **state)
 {
-    static const struct { uint32_t c[4], k[2], want[4]; } cases[] = {
+    static const struct { uint32_t c[4], k[2], want[4];
+    } cases[] = {
         { { 0, 0, 0, 0 }, { 0, 0 }, { 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8 } },
-        { { 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff }, { 0xffffffff, 0xffffffff }, { 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd } },
-        { { 0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344 }, { 0xa4093822, 0x299f31d0 }, { 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1 } },
+        { { 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff },
+          { 0xffffffff, 0xffffffff },
+          { 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd } },
+        { { 0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344 },
+          { 0xa4093822, 0x299f31d0 },
+          { 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1 } },
     };
 
     (void)state;
@@ -81,7 +86,8 @@ static void keys(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(known_answers), cmocka_unit_test(ranges), cmocka_unit_test(keys) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(known_answers), cmocka_unit_test(ranges),
+                                        cmocka_unit_test(keys) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

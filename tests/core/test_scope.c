@@ -174,7 +174,8 @@ static void contexts_that_end_early(void **state)
     tp_ctx_free(NULL);
 }
 
-/* Inside an op or a hook nobody can end a scope around it; see test_hooks and test_checkpoint.  Scopes left open inside are closed. */
+/* Inside an op or a hook nobody can end a scope around it; see test_hooks and test_checkpoint.  Scopes left open inside
+ * are closed. */
 static tp_scope around;
 
 static tp_tensor *ender_forward(tp_ctx *ctx, tp_call *c)

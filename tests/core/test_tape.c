@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-/* ---- plain ------------------------------------------------------------------------------------------------------------ */
+/* ---- plain ------------------------------------------------------------------------------------------------------- */
 
 static void simple_gradients(void **state)
 {
@@ -30,7 +30,9 @@ static void simple_gradients(void **state)
 /* A gradient is f32 for every leaf that is not f64. */
 static void gradient_dtypes(void **state)
 {
-    static const struct { tp_dtype t, g; } cases[] = { { TP_F64, TP_F64 }, { TP_F32, TP_F32 }, { TP_BF16, TP_F32 }, { TP_F16, TP_F32 } };
+    static const struct {
+        tp_dtype t, g;
+    } cases[] = { { TP_F64, TP_F64 }, { TP_F32, TP_F32 }, { TP_BF16, TP_F32 }, { TP_F16, TP_F32 } };
     tp_ctx *ctx = own_ctx();
 
     (void)state;
@@ -105,7 +107,7 @@ static void shared_dy_is_not_written(void **state)
     tp_ctx_free(ctx);
 }
 
-/* ---- several outputs, keep, saved -------------------------------------------------------------------------------------- */
+/* ---- several outputs, keep, saved -------------------------------------------------------------------------------- */
 
 /* out = 2x, nothing, 3x; saved = 5x; backward gives 2 dy0 + 3 dy2, and proves what it still has. */
 static tp_tensor *trident_forward(tp_ctx *ctx, tp_call *c)
@@ -148,7 +150,10 @@ static void several_outputs(void **state)
         own_equal(ctx, out[2], OWN_VALUES(3, 6));
         y = which == 0 ? out[0] : which == 1 ? out[2] : own_add(ctx, out[0], out[2]);
         assert_true(tp_backward(ctx, own_sum(ctx, y)));
-        own_equal(ctx, tp_grad(x), 2, which == 0 ? (double[]){ 2, 2 } : which == 1 ? (double[]){ 3, 3 } : (double[]){ 5, 5 });
+        own_equal(ctx, tp_grad(x), 2,
+                  which == 0   ? (double[]){ 2, 2 }
+                  : which == 1 ? (double[]){ 3, 3 }
+                               : (double[]){ 5, 5 });
         tp_grad_drop(x);
         tp_scope_end(ctx, s);
     }
@@ -167,7 +172,8 @@ static tp_tensor *keeper_forward(tp_ctx *ctx, tp_call *c)
 
 static void keeper_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
 {
-    n_seen = (c->in[0]->store != NULL) + 2 * (c->in[1]->store != NULL) + 4 * (c->in[2] == NULL) + 8 * (c->out[0]->store != NULL);
+    n_seen = (c->in[0]->store != NULL) + 2 * (c->in[1]->store != NULL) + 4 * (c->in[2] == NULL) +
+             8 * (c->out[0]->store != NULL);
     own_equal(ctx, c->in[1], OWN_VALUES(8, 9));
     assert_int_equal(tp_numel(c->in[0]), 2); /* its header is */
     dx[0] = dy[0];
@@ -220,6 +226,15 @@ static void values_not_kept(void **state)
     tp_ctx_free(ctx);
 }
 
+/* Saves its input. */
+static tp_tensor *saver_forward(tp_ctx *ctx, tp_call *c)
+{
+    c->saved[0] = c->in[0];
+    return own_times(ctx, c->in[0], c->in[0], 0);
+}
+
+static const tp_op saver = { "saver", 0, 1, 1, saver_forward, careless_backward };
+
 static void values_changed(void **state)
 {
     tp_ctx    *ctx = own_ctx();
@@ -237,6 +252,11 @@ static void values_changed(void **state)
     assert_false(tp_backward(ctx, loss));
     own_error(ctx, TP_EARG, "own_mul: the values of input 0 were changed");
 
+    loss = own_sum(ctx, tp_apply(ctx, &saver, NULL, TP_IN(a)));
+    tp_copy_to(ctx, a, b);
+    assert_false(tp_backward(ctx, loss));
+    own_error(ctx, TP_EARG, "saver: the values of saved tensor 0 were changed");
+
     loss = own_sum(ctx, own_add(ctx, a, b)); /* keeps nothing: no harm */
     tp_copy_to(ctx, b, a);
     assert_true(tp_backward(ctx, loss));
@@ -244,7 +264,7 @@ static void values_changed(void **state)
     tp_ctx_free(ctx);
 }
 
-/* ---- accumulation ------------------------------------------------------------------------------------------------------------ */
+/* ---- accumulation ------------------------------------------------------------------------------------------------ */
 
 static void gradients_add_up(void **state)
 {
@@ -342,7 +362,7 @@ static void foreign_gradients_are_copied(void **state)
     tp_ctx_free(ctx);
 }
 
-/* ---- frozen meanwhile ---------------------------------------------------------------------------------------------------------- */
+/* ---- frozen meanwhile -------------------------------------------------------------------------------------------- */
 
 static void trainable_changes_between(void **state)
 {
@@ -364,7 +384,7 @@ static void trainable_changes_between(void **state)
     tp_ctx_free(ctx);
 }
 
-/* ---- pruning -------------------------------------------------------------------------------------------------------------------- */
+/* ---- pruning ----------------------------------------------------------------------------------------------------- */
 
 static void calls_nobody_needs_go(void **state)
 {

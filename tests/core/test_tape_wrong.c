@@ -1,7 +1,7 @@
 /* test_tape_wrong.c - wrong uses of the tape, ops that are faulty or unusual. */
 #include "own_ops.h"
 
-/* ---- wrong uses ---------------------------------------------------------------------------------------------------------- */
+/* ---- wrong uses -------------------------------------------------------------------------------------------------- */
 
 static void backward_twice(void **state)
 {
@@ -146,7 +146,7 @@ static void faulty_ops(void **state)
     tp_ctx_free(ctx);
 }
 
-/* ---- outputs that are somebody else's ------------------------------------------------------------------------------------- */
+/* ---- outputs that are somebody else's ---------------------------------------------------------------------------- */
 
 static tp_tensor *global;
 

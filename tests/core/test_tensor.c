@@ -8,7 +8,7 @@
 #include <math.h>
 #include <stdio.h>
 
-/* ---- shapes ------------------------------------------------------------------------------------------------------------ */
+/* ---- shapes ------------------------------------------------------------------------------------------------------ */
 
 static void shapes(void **state)
 {
@@ -71,7 +71,7 @@ static void shapes(void **state)
     tp_ctx_free(ctx);
 }
 
-/* ---- values -------------------------------------------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------------------------------ */
 
 static void filling(void **state)
 {
@@ -109,10 +109,16 @@ static void counting_up(void **state)
     own_equal(ctx, tp_arange(ctx, TP_F64, 1, 1.3, 0.1), OWN_VALUES(1, 1.1, 1.2)); /* numpy reaches 1.3 here */
     own_equal(ctx, tp_arange(ctx, TP_F64, -1, -1.3, -0.1), OWN_VALUES(-1, -1.1, -1.2));
     assert_int_equal(tp_numel(tp_arange(ctx, TP_F64, 0, 1, 0.1)), 10);
-    own_equal(ctx, tp_arange(ctx, TP_U8, 254, 258, 1), OWN_VALUES(254, 255, 255, 255)); /* saturates, as conversions do */
+    own_equal(ctx, tp_arange(ctx, TP_U8, 254, 258, 1),
+              OWN_VALUES(254, 255, 255, 255)); /* saturates, as conversions do */
     own_ok(ctx);
     for (int i = 0; i < 5; i++) {
-        double step = i == 0 ? 0 : i == 1 ? (double)NAN : 1, stop = i == 2 ? (double)INFINITY : i == 3 ? (double)NAN : 1;
+        double step = i == 0   ? 0
+                      : i == 1 ? (double)NAN
+                               : 1,
+               stop = i == 2   ? (double)INFINITY
+                      : i == 3 ? (double)NAN
+                               : 1;
 
         tp_arange(ctx, i == 4 ? (tp_dtype)50 : TP_F32, 0, stop, step);
         own_error(ctx, TP_EARG, "arange");
@@ -174,7 +180,7 @@ static void sharing(void **state)
     tp_ctx_free(ctx);
 }
 
-/* ---- copies ---------------------------------------------------------------------------------------------------------------- */
+/* ---- copies ------------------------------------------------------------------------------------------------------ */
 
 /* Views of one storage that overlap: as if the source had been read first. */
 static void overlapping_copies(void **state)
@@ -184,7 +190,8 @@ static void overlapping_copies(void **state)
 
     (void)state;
     for (int step = -3; step <= 3; step++) {
-        tp_tensor *x = tp_arange(ctx, TP_I32, 0, 10, 1), *src = tpi_view(ctx, x, 1, (int64_t[]){ 6 }, (int64_t[]){ 1 }, 3 + (step > 0 ? 0 : -step - 3)),
+        tp_tensor *x = tp_arange(ctx, TP_I32, 0, 10, 1),
+                  *src = tpi_view(ctx, x, 1, (int64_t[]){ 6 }, (int64_t[]){ 1 }, 3 + (step > 0 ? 0 : -step - 3)),
                   *dst = tpi_view(ctx, x, 1, (int64_t[]){ 6 }, (int64_t[]){ 1 }, src->data == x->data ? 3 : 0);
         double     want[6];
 
@@ -235,7 +242,9 @@ static void half_floats(void **state)
     for (uint32_t h = 0; h < 65536; h++) {
         float  b = tpi_from_bf16((uint16_t)h), f = tpi_from_f16((uint16_t)h);
         int    exp = (int)(h >> 10 & 31), man = (int)(h & 1023);
-        double want = exp == 31 ? (man ? (double)NAN : (double)INFINITY) : exp == 0 ? ldexp(man, -24) : ldexp(1024 + man, exp - 25);
+        double want = exp == 31  ? (man ? (double)NAN : (double)INFINITY)
+                      : exp == 0 ? ldexp(man, -24)
+                                 : ldexp(1024 + man, exp - 25);
 
         want = h & 0x8000 ? -want : want;
         assert_true(isnan(want) ? isnan(f) : (double)f == want);
@@ -257,7 +266,7 @@ static void half_floats(void **state)
     assert_true(isnan(tpi_from_f16(tpi_to_f16(tpi_float(0x7f800001)))));
 }
 
-/* ---- borrowed memory -------------------------------------------------------------------------------------------------------- */
+/* ---- borrowed memory --------------------------------------------------------------------------------------------- */
 
 static int released;
 
@@ -306,7 +315,7 @@ static void borrowing(void **state)
     tp_ctx_free(ctx);
 }
 
-/* ---- walks -------------------------------------------------------------------------------------------------------------------- */
+/* ---- walks ------------------------------------------------------------------------------------------------------- */
 
 /* What a walk visits, against indexing each operand by broadcasting rules. */
 static void check_walk(int ndim, const int64_t *dim, int n, const tp_tensor *const *x, int want_ndim)
@@ -342,14 +351,17 @@ static void walks(void **state)
 {
     tp_ctx          *ctx = own_ctx();
     tp_tensor       *a = tp_zeros(ctx, TP_F32, TP_SHAPE(2, 3, 4)), *row = tp_zeros(ctx, TP_F32, TP_SHAPE(4)),
-                    *col = tp_zeros(ctx, TP_F32, TP_SHAPE(2, 1, 1)), *mid = tp_zeros(ctx, TP_F32, TP_SHAPE(3, 1)),
-                    *one = tp_zeros(ctx, TP_F32, TP_SCALAR), *t = tpi_view(ctx, a, TP_SHAPE(4, 3, 2), (int64_t[]){ 1, 4, 12 }, 0),
-                    *ones = tp_zeros(ctx, TP_F32, TP_SHAPE(1, 2, 1, 3, 1, 4, 1, 1)), *none = tp_zeros(ctx, TP_F32, TP_SHAPE(2, 0, 4)),
-                    *gap = tpi_view(ctx, tp_zeros(ctx, TP_F32, TP_SHAPE(2, 3, 8)), TP_SHAPE(2, 3, 4), (int64_t[]){ 24, 8, 1 }, 2);
+              *col = tp_zeros(ctx, TP_F32, TP_SHAPE(2, 1, 1)), *mid = tp_zeros(ctx, TP_F32, TP_SHAPE(3, 1)),
+              *one = tp_zeros(ctx, TP_F32, TP_SCALAR),
+              *t = tpi_view(ctx, a, TP_SHAPE(4, 3, 2), (int64_t[]){ 1, 4, 12 }, 0),
+              *ones = tp_zeros(ctx, TP_F32, TP_SHAPE(1, 2, 1, 3, 1, 4, 1, 1)),
+              *none = tp_zeros(ctx, TP_F32, TP_SHAPE(2, 0, 4)),
+              *gap = tpi_view(ctx, tp_zeros(ctx, TP_F32, TP_SHAPE(2, 3, 8)), TP_SHAPE(2, 3, 4), (int64_t[]){ 24, 8, 1 },
+                              2);
     const int64_t   *dim = a->dim, *eight = ones->dim;
-    const tp_tensor *same[] = { a, a, a }, *rows[] = { a, row }, *cols[] = { a, col }, *mids[] = { a, mid, col, row }, *scalars[] = { a, one },
-                    *turned[] = { tp_zeros(ctx, TP_F32, TP_SHAPE(4, 3, 2)), t }, *gaps[] = { a, gap }, *two[] = { gap, gap },
-                    *empty[] = { none, col };
+    const tp_tensor *same[] = { a, a, a }, *rows[] = { a, row }, *cols[] = { a, col }, *mids[] = { a, mid, col, row },
+                    *scalars[] = { a, one }, *turned[] = { tp_zeros(ctx, TP_F32, TP_SHAPE(4, 3, 2)), t },
+                    *gaps[] = { a, gap }, *two[] = { gap, gap }, *empty[] = { none, col };
 
     (void)state;
     check_walk(3, dim, 3, same, 1);
@@ -362,7 +374,8 @@ static void walks(void **state)
     check_walk(3, dim, 2, two, 2);
     check_walk(3, none->dim, 2, empty, 2);
     check_walk(0, NULL, 1, (const tp_tensor *const[]){ one }, 1);
-    check_walk(8, eight, 2, (const tp_tensor *const[]){ ones, tp_zeros(ctx, TP_F32, TP_SHAPE(2, 1, 3, 1, 4, 1, 1)) }, 1);
+    check_walk(8, eight, 2, (const tp_tensor *const[]){ ones, tp_zeros(ctx, TP_F32, TP_SHAPE(2, 1, 3, 1, 4, 1, 1)) },
+               1);
     own_ok(ctx);
     tp_ctx_free(ctx);
 }
@@ -370,8 +383,9 @@ static void walks(void **state)
 static void broadcasting(void **state)
 {
     tp_ctx    *ctx = own_ctx();
-    tp_tensor *a = tp_zeros(ctx, TP_F32, TP_SHAPE(2, 1, 4)), *b = tp_zeros(ctx, TP_F32, TP_SHAPE(3, 1)), *c = tp_zeros(ctx, TP_F32, TP_SHAPE(5, 4)),
-              *e = tp_zeros(ctx, TP_F32, TP_SHAPE(0, 4)), *s = tp_zeros(ctx, TP_F32, TP_SCALAR);
+    tp_tensor *a = tp_zeros(ctx, TP_F32, TP_SHAPE(2, 1, 4)), *b = tp_zeros(ctx, TP_F32, TP_SHAPE(3, 1)),
+              *c = tp_zeros(ctx, TP_F32, TP_SHAPE(5, 4)), *e = tp_zeros(ctx, TP_F32, TP_SHAPE(0, 4)),
+              *s = tp_zeros(ctx, TP_F32, TP_SCALAR);
     int64_t    dim[TP_MAX_DIM];
     int        n;
 
@@ -388,7 +402,7 @@ static void broadcasting(void **state)
     tp_ctx_free(ctx);
 }
 
-/* ---- printing ------------------------------------------------------------------------------------------------------------------ */
+/* ---- printing ---------------------------------------------------------------------------------------------------- */
 
 static void expect_print(tp_ctx *ctx, const tp_tensor *x, const char *want)
 {
@@ -408,7 +422,8 @@ static void printing(void **state)
     tp_ctx *ctx = own_ctx();
 
     (void)state;
-    expect_print(ctx, tp_from(ctx, TP_F32, TP_SHAPE(2, 2), (float[]){ 1, 2.5f, -3, 1e-9f }), "tensor f32 [2, 2]\n[[1, 2.5],\n [-3, 1e-09]]\n");
+    expect_print(ctx, tp_from(ctx, TP_F32, TP_SHAPE(2, 2), (float[]){ 1, 2.5f, -3, 1e-9f }),
+                 "tensor f32 [2, 2]\n[[1, 2.5],\n [-3, 1e-09]]\n");
     expect_print(ctx, tp_full(ctx, TP_I64, TP_SCALAR, 7), "tensor i64 []\n7\n");
     expect_print(ctx, tp_zeros(ctx, TP_F32, TP_SHAPE(0)), "tensor f32 [0]\n[]\n");
     expect_print(ctx, tp_ones(ctx, TP_BOOL, TP_SHAPE(2)), "tensor bool [2]\n[true, true]\n");

@@ -1,5 +1,5 @@
 /* test_adapter.c - the chain of adapters of a layer, and the options of a type, with types made here. */
-#include "nn/nn_test.h"
+#include "tests/nn/nn_test.h"
 
 #include "ops/ops.h"
 

@@ -1,5 +1,5 @@
 /* test_layers.c - the layers against their formulas, and the initialisers. */
-#include "nn/nn_test.h"
+#include "tests/nn/nn_test.h"
 
 #include "ops/ops.h"
 

@@ -1,5 +1,5 @@
 /* test_module.c - the tree of modules: names, finding, freeing, shared weights, what is trained. */
-#include "nn/nn_test.h"
+#include "tests/nn/nn_test.h"
 
 #include "nn/pattern.h"
 

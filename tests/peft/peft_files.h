@@ -2,7 +2,7 @@
 #ifndef PEFT_FILES_H
 #define PEFT_FILES_H
 
-#include "peft/peft_test.h"
+#include "tests/peft/peft_test.h"
 
 #include <ftw.h>
 #include <sys/stat.h>

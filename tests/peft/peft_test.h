@@ -2,7 +2,7 @@
 #ifndef PEFT_TEST_H
 #define PEFT_TEST_H
 
-#include "nn/nn_test.h"
+#include "tests/nn/nn_test.h"
 
 #include "ops/ops.h"
 #include "peft/peft.h"

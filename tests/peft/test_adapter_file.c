@@ -1,5 +1,5 @@
 /* test_adapter_file.c - adapters written and read: every bit back. */
-#include "peft/peft_files.h"
+#include "tests/peft/peft_files.h"
 
 #include "core/json.h"
 

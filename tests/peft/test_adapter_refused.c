@@ -1,5 +1,5 @@
 /* test_adapter_refused.c - wrong adapter files: each refused with one clear line, and nothing changed. */
-#include "peft/peft_files.h"
+#include "tests/peft/peft_files.h"
 
 static char last_message[1024];
 

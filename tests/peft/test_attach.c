@@ -1,5 +1,5 @@
 /* test_attach.c - adapters by pattern, all of them together, and merging in every order. */
-#include "peft/peft_test.h"
+#include "tests/peft/peft_test.h"
 
 /* ---- attaching ------------------------------------------------------------------------------------------------------- */
 

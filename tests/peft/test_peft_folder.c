@@ -1,5 +1,5 @@
 /* test_peft_folder.c - adapters of HF PEFT: one that it has written, and folders that ask for what is not LoRA as it is here. */
-#include "peft/peft_files.h"
+#include "tests/peft/peft_files.h"
 
 #include "core/json.h"
 #include "models/llama.h"

@@ -1,5 +1,5 @@
 /* test_variants.c - DiaBlo and LoRA: shapes, dead parameters, forward against merged weights, gradients, dropout, the start. */
-#include "nn/nn_test.h"
+#include "tests/nn/nn_test.h"
 
 #include "ops/ops.h"
 #include "peft/peft.h"

@@ -74,7 +74,8 @@ static void measure(const char *what, body_fn fn, const tpi_run *r, const void *
     fflush(stdout);
 }
 
-/* ---- products -------------------------------------------------------------------------------------------------------- */
+/* ---- products
+ * -------------------------------------------------------------------------------------------------------- */
 
 static tp_code gemm_body(const tpi_run *r, const void *args)
 {
@@ -100,9 +101,13 @@ static void bench_gemm(tp_dtype t, tp_dtype ct, int kind, int64_t m, int64_t in,
     g.b = array(t, g.k * g.n);
     g.c = array(ct, g.m * g.n);
     r = run_new(k->gemm_space(&r, &g));
-    snprintf(text, sizeof text, "%s %s->%s %lld x %lld -> %lld", kind == 0 ? "y" : kind == 1 ? "dx" : "dw", tp_dtype_name(t),
-             tp_dtype_name(ct), (long long)m, (long long)in, (long long)out);
-    measure(text, gemm_body, &r, &g, 2.0 * (double)m * (double)in * (double)out, (double)(g.k * g.n) * (double)tp_dtype_size(t));
+    snprintf(text, sizeof text, "%s %s->%s %lld x %lld -> %lld",
+             kind == 0   ? "y"
+             : kind == 1 ? "dx"
+                         : "dw",
+             tp_dtype_name(t), tp_dtype_name(ct), (long long)m, (long long)in, (long long)out);
+    measure(text, gemm_body, &r, &g, 2.0 * (double)m * (double)in * (double)out,
+            (double)(g.k * g.n) * (double)tp_dtype_size(t));
     free((void *)(uintptr_t)g.a);
     free((void *)(uintptr_t)g.b);
     free(g.c);
@@ -141,7 +146,8 @@ static void bench_thin(void)
     }
 }
 
-/* ---- blocks ---------------------------------------------------------------------------------------------------------- */
+/* ---- blocks
+ * ---------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     tpi_blocks b;
@@ -171,8 +177,8 @@ static void bench_blocks(tp_dtype t, int64_t rows, int64_t in, int64_t out, int6
     p.a = array(TP_F32, in * out / blocks);
     r = run_new(k->blocks_space(&r, &p.b));
     for (p.which = 0; p.which < 3; p.which++) {
-        snprintf(text, sizeof text, "%s %s %lld x %lld -> %lld, %lld", name[p.which], tp_dtype_name(t), (long long)rows, (long long)in,
-                 (long long)out, (long long)blocks);
+        snprintf(text, sizeof text, "%s %s %lld x %lld -> %lld, %lld", name[p.which], tp_dtype_name(t), (long long)rows,
+                 (long long)in, (long long)out, (long long)blocks);
         measure(text, blocks_body, &r, &p, 2.0 * (double)(rows * in * out / blocks), bytes);
     }
     free(p.y);
@@ -183,7 +189,9 @@ static void bench_blocks(tp_dtype t, int64_t rows, int64_t in, int64_t out, int6
 
 static void bench_all_blocks(void)
 {
-    static const int64_t s[][3] = { { 576, 576, 64 }, { 576, 192, 64 }, { 576, 1536, 64 }, { 1536, 576, 64 }, { 4096, 4096, 64 } };
+    static const int64_t s[][3] = {
+        { 576, 576, 64 }, { 576, 192, 64 }, { 576, 1536, 64 }, { 1536, 576, 64 }, { 4096, 4096, 64 }
+    };
 
     for (size_t i = 0; i < sizeof s / sizeof s[0]; i++) {
         bench_blocks(TP_F32, 1024, s[i][0], s[i][1], s[i][2]);
@@ -192,7 +200,8 @@ static void bench_all_blocks(void)
     bench_blocks(TP_BF16, 1, 576, 1536, 64);
 }
 
-/* ---- attention ------------------------------------------------------------------------------------------------------- */
+/* ---- attention
+ * ------------------------------------------------------------------------------------------------------- */
 
 static tp_code attention_body(const tpi_run *r, const void *args)
 {
@@ -211,13 +220,23 @@ static void strides(int64_t s3[3], int64_t seq, int64_t heads, int64_t dim)
     s3[0] = seq * heads * dim;
 }
 
-static void bench_attention(tp_dtype t, int64_t batch, int64_t sq, int64_t sk, int64_t heads, int64_t kv_heads, int64_t dim)
+static void bench_attention(tp_dtype t, int64_t batch, int64_t sq, int64_t sk, int64_t heads, int64_t kv_heads,
+                            int64_t dim)
 {
-    tpi_attn a = { .batch = batch, .heads = heads, .kv_heads = kv_heads, .sq = sq, .sk = sk, .dim = dim, .t = t, .causal = true, .scale = 0.125 };
+    tpi_attn a = { .batch = batch,
+                   .heads = heads,
+                   .kv_heads = kv_heads,
+                   .sq = sq,
+                   .sk = sk,
+                   .dim = dim,
+                   .t = t,
+                   .causal = true,
+                   .scale = 0.125 };
     int64_t  nq = batch * sq * heads * dim, nk = batch * sk * kv_heads * dim;
-    double   pairs = (double)(batch * heads) * (double)sq * ((double)sk - (double)(sq - 1) / 2), bytes = 2.0 * (double)nk * (double)tp_dtype_size(t);
-    tpi_run  r = { .threads = threads };
-    char     text[80];
+    double   pairs = (double)(batch * heads) * (double)sq * ((double)sk - (double)(sq - 1) / 2),
+           bytes = 2.0 * (double)nk * (double)tp_dtype_size(t);
+    tpi_run r = { .threads = threads };
+    char    text[80];
 
     strides(a.qs, sq, heads, dim);
     strides(a.ks, sk, kv_heads, dim);
@@ -237,8 +256,8 @@ static void bench_attention(tp_dtype t, int64_t batch, int64_t sq, int64_t sk, i
     a.dk = array(t, nk);
     a.dv = array(t, nk);
     r = run_new(k->attention_space(&r, &a));
-    snprintf(text, sizeof text, "attention %s %lld x %lld,%lld %lld/%lld x %lld", tp_dtype_name(t), (long long)batch, (long long)sq,
-             (long long)sk, (long long)heads, (long long)kv_heads, (long long)dim);
+    snprintf(text, sizeof text, "attention %s %lld x %lld,%lld %lld/%lld x %lld", tp_dtype_name(t), (long long)batch,
+             (long long)sq, (long long)sk, (long long)heads, (long long)kv_heads, (long long)dim);
     measure(text, attention_body, &r, &a, 4 * pairs * (double)dim, bytes);
     free(r.ws);
     r = run_new(k->attention_grad_space(&r, &a));
@@ -262,7 +281,8 @@ static void bench_attentions(void)
     }
 }
 
-/* ---- loss ------------------------------------------------------------------------------------------------------------ */
+/* ---- loss
+ * ------------------------------------------------------------------------------------------------------------ */
 
 typedef struct {
     tp_dtype t;
@@ -286,7 +306,8 @@ static void bench_loss(tp_dtype t)
 
     for (int i = 0; i < 256; i++)
         p.target[i] = i * 100;
-    measure(t == TP_F32 ? "loss f32 256 x 49152" : "loss bf16 256 x 49152", loss_body, &r, &p, 0, (double)n * 2 * (double)tp_dtype_size(t));
+    measure(t == TP_F32 ? "loss f32 256 x 49152" : "loss bf16 256 x 49152", loss_body, &r, &p, 0,
+            (double)n * 2 * (double)tp_dtype_size(t));
     free(p.loss);
     free(p.x);
     free(p.dx);

@@ -28,14 +28,14 @@ const char *__asan_default_options(void)
 
 static char scratch_folder[64];
 
-static int make_scratch(void **state)
+static inline int make_scratch(void **state)
 {
     (void)state;
     snprintf(scratch_folder, sizeof scratch_folder, "tapir-test-XXXXXX");
     return mkdtemp(scratch_folder) ? 0 : 1;
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *where)
+static inline int remove_one(const char *path, const struct stat *st, int kind, struct FTW *where)
 {
     (void)st;
     (void)kind;
@@ -43,14 +43,14 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
     return remove(path);
 }
 
-static int drop_scratch(void **state)
+static inline int drop_scratch(void **state)
 {
     (void)state;
     return nftw(scratch_folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 /* "scratch/name" in a ring of buffers. */
-static const char *in_scratch(const char *name)
+static inline const char *in_scratch(const char *name)
 {
     static char buf[8][192];
     static int  next;
@@ -60,7 +60,7 @@ static const char *in_scratch(const char *name)
     return buf[next];
 }
 
-static void write_bytes(const char *path, const void *p, size_t n)
+static inline void write_bytes(const char *path, const void *p, size_t n)
 {
     FILE *f = fopen(path, "wb");
 
@@ -69,7 +69,7 @@ static void write_bytes(const char *path, const void *p, size_t n)
     assert_int_equal(fclose(f), 0);
 }
 
-static char *read_bytes(const char *path, size_t *n)
+static inline char *read_bytes(const char *path, size_t *n)
 {
     FILE *f = fopen(path, "rb");
     char *p;
@@ -86,7 +86,7 @@ static char *read_bytes(const char *path, size_t *n)
 }
 
 /* The error is of that code, one line, and says `part`; it is cleared. */
-static void expect_error(tp_ctx *ctx, tp_code code, const char *part)
+static inline void expect_error(tp_ctx *ctx, tp_code code, const char *part)
 {
     if (tp_error_code(ctx) != code || !strstr(tp_error(ctx), part) || strchr(tp_error(ctx), '\n'))
         fail_msg("expected code %d and \"%s\", got code %d: %s", (int)code, part, (int)tp_error_code(ctx),
@@ -95,14 +95,14 @@ static void expect_error(tp_ctx *ctx, tp_code code, const char *part)
 }
 
 /* Opening fails so. */
-static void expect_refused(tp_ctx *ctx, const char *path, tp_code code, const char *part)
+static inline void expect_refused(tp_ctx *ctx, const char *path, tp_code code, const char *part)
 {
     assert_null(tp_file_open(ctx, path));
     expect_error(ctx, code, part);
 }
 
 /* Reads everything that a file has, as f32. */
-static void read_all(tp_ctx *ctx, tp_file *f)
+static inline void read_all(tp_ctx *ctx, tp_file *f)
 {
     static const char *const texts[] = { "config.json", "tokenizer.json", "chat_template", "config/adapter.json" };
     int64_t i;
@@ -130,7 +130,7 @@ typedef struct damage {
 } damage;
 
 /* Opens a variant and reads all of it: a failure is one of file or format. */
-static void try_variant(damage *d, const void *p, size_t n)
+static inline void try_variant(damage *d, const void *p, size_t n)
 {
     tp_file *f;
 
@@ -152,7 +152,7 @@ static void try_variant(damage *d, const void *p, size_t n)
     tp_error_clear(d->ctx);
 }
 
-static uint32_t next_random(uint32_t *s)
+static inline uint32_t next_random(uint32_t *s)
 {
     *s = *s * 1664525u + 1013904223u;
     return *s >> 8;
@@ -162,7 +162,7 @@ static uint32_t next_random(uint32_t *s)
  * Cuts at every length (at most 600 of them), a flipped bit in every byte of the head (the first `head` bytes, at most
  * 2000), and sizes that lie: 1, 2, 4 and 8 bytes of ones and other large numbers at many places of the head.
  */
-static void damage_all(damage *d, const char *good, size_t n, size_t head)
+static inline void damage_all(damage *d, const char *good, size_t n, size_t head)
 {
     static const uint64_t lies[] = { UINT64_MAX, INT64_MAX, (uint64_t)1 << 40, (uint64_t)1 << 31, 0xffffff, 0 };
     char    *bad = malloc(n + 1);
@@ -190,7 +190,7 @@ static void damage_all(damage *d, const char *good, size_t n, size_t head)
 }
 
 /* The most memory that the process has had, in MiB. */
-static long peak_mib(void)
+static inline long peak_mib(void)
 {
     struct rusage u;
 

@@ -472,6 +472,33 @@ static void other_files(void **state)
     tp_ctx_free(ctx);
 }
 
+/* What a stranger writes with h5py alone (tests/golden/golden_h5.py) is read: hashes are optional. */
+static void a_file_by_h5py(void **state)
+{
+    const char *root = getenv("TAPIR_SOURCE");
+    tp_ctx     *ctx = tp_ctx_new(TP_REF, 0);
+    char        path[512];
+    tp_file    *f;
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/tests/golden/h5/by_h5py.h5", root ? root : ".");
+    f = tp_file_open(ctx, path);
+    assert_string_equal(tp_error(ctx), "");
+    assert_string_equal(tp_file_kind(f), "adapter");
+    assert_int_equal(tp_file_count(f), 4);
+    assert_true(tp_f32(ctx, tp_file_read(ctx, f, "layers.0.q_proj.lora_A", TP_DTYPES))[5] == 5);
+    assert_true(tp_f32(ctx, tp_file_read(ctx, f, "layers.0.q_proj.lora_B", TP_F32))[3] == 3);
+    assert_int_equal(tp_dtype_of(tp_file_read(ctx, f, "flags", TP_DTYPES)), TP_BOOL);
+    assert_int_equal(tp_i64(ctx, tp_file_read(ctx, f, "ids", TP_DTYPES))[2], 2);
+    assert_string_equal(tp_file_text(f, "config/adapter.json", NULL), "{\"method\": \"lora\"}");
+    assert_string_equal(tp_file_meta(f, "adapter/layers.0.q_proj@blocks"), "64");
+    assert_string_equal(tp_file_meta(f, "adapter/layers.0.q_proj@offset"), "-3");
+    assert_string_equal(tp_file_meta(f, "adapter/layers.0.q_proj@scale"), "0.5");
+    assert_true(tp_file_verify(ctx, f));
+    tp_file_close(f);
+    tp_ctx_free(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -482,6 +509,7 @@ int main(void)
         cmocka_unit_test(a_full_disk),               cmocka_unit_test(damaged_files_are_errors),
         cmocka_unit_test(a_flipped_bit_names_its_tensor), cmocka_unit_test(other_files),
         cmocka_unit_test(every_bit),                 cmocka_unit_test(many_tensors),
+        cmocka_unit_test(a_file_by_h5py),
     };
 
     return cmocka_run_group_tests(tests, make_scratch, drop_scratch);

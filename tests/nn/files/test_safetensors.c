@@ -405,6 +405,30 @@ static void hostile_headers(void **state)
     tp_ctx_free(ctx);
 }
 
+/* Very many tensors of nothing ask for more memory than the file is worth. */
+static void many_empty_tensors(void **state)
+{
+    tp_ctx     *ctx = tp_ctx_new(TP_REF, 0);
+    const char *path = in_scratch("many.safetensors");
+    FILE       *f = fopen(path, "wb");
+    long        before = peak_mib();
+    uint64_t    size = 0;
+    int         i;
+
+    (void)state;
+    assert_non_null(f);
+    fwrite(&size, 8, 1, f);
+    for (i = 0; i < 200000; i++)
+        size += (uint64_t)fprintf(f, "%c\"%x\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}", i ? ',' : '{', i);
+    size += (uint64_t)fprintf(f, "}");
+    rewind(f);
+    fwrite(&size, 8, 1, f);
+    fclose(f);
+    expect_refused(ctx, path, TP_EFORMAT, "not plausible");
+    assert_true(peak_mib() - before < 2 * (long)(size >> 20) + 64);
+    tp_ctx_free(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -413,7 +437,7 @@ int main(void)
         cmocka_unit_test(written_files_read_back),  cmocka_unit_test(wrong_use_of_the_writer),
         cmocka_unit_test(shards_make_one_file),     cmocka_unit_test(each_index_check_has_its_file),
         cmocka_unit_test(a_changed_file_is_noticed), cmocka_unit_test(damaged_files_are_errors),
-        cmocka_unit_test(hostile_headers),
+        cmocka_unit_test(hostile_headers),           cmocka_unit_test(many_empty_tensors),
     };
 
     return cmocka_run_group_tests(tests, make_scratch, drop_scratch);

@@ -1,5 +1,6 @@
 /*
- * cpu_test.h - what the tests of the CPU's kernels share: the instruction sets of this machine, arrays of any dtype, comparison with ref.
+ * cpu_test.h - what the tests of the CPU's kernels share: the instruction sets of this machine, arrays of any dtype,
+ * comparison with ref.
  */
 #ifndef CPU_TEST_H
 #define CPU_TEST_H
@@ -79,7 +80,8 @@ static inline void expect_same(const char *what, tp_dtype t, const void *got, co
 
         if (g == w || (isnan(g) && isnan(w)) || fabs(g - w) <= tol + step_of(t) * fabs(w))
             continue;
-        fail_msg("%s: element %lld of %lld (%s) is %.9g, not %.9g", what, (long long)i, (long long)n, tp_dtype_name(t), g, w);
+        fail_msg("%s: element %lld of %lld (%s) is %.9g, not %.9g", what, (long long)i, (long long)n, tp_dtype_name(t),
+                 g, w);
     }
 }
 

@@ -1,7 +1,10 @@
-/* test_cpu_attention.c - attention of every instruction set against the oracle: forward, backward, ranges, shared heads, NaN. */
+/* test_cpu_attention.c - attention of every instruction set against the oracle: forward, backward, ranges, shared
+ * heads, NaN. */
 #include "tests/ops/cpu/cpu_test.h"
 
-typedef struct { int64_t batch, heads, kv_heads, sq, sk, dim; } sizes;
+typedef struct {
+    int64_t batch, heads, kv_heads, sq, sk, dim;
+} sizes;
 
 typedef struct {
     tpi_attn a;
@@ -45,8 +48,15 @@ static int32_t *ranges(const sizes *s, int kind)
 static problem problem_new(const sizes *s, tp_dtype t, bool causal, int kind, int64_t gap)
 {
     problem  p = { 0 };
-    tpi_attn a = { .batch = s->batch, .heads = s->heads, .kv_heads = s->kv_heads, .sq = s->sq, .sk = s->sk, .dim = s->dim, .t = t,
-                   .causal = causal, .scale = 1 / sqrt((double)s->dim) };
+    tpi_attn a = { .batch = s->batch,
+                   .heads = s->heads,
+                   .kv_heads = s->kv_heads,
+                   .sq = s->sq,
+                   .sk = s->sk,
+                   .dim = s->dim,
+                   .t = t,
+                   .causal = causal,
+                   .scale = 1 / sqrt((double)s->dim) };
 
     strides(a.qs, s->sq, s->heads, s->dim, gap);
     strides(a.os, s->sq, s->heads, s->dim, 0);
@@ -78,7 +88,9 @@ static void problem_free(problem *p)
     free(p->range);
 }
 
-typedef struct { void *o, *lse, *dq, *dk, *dv; } results;
+typedef struct {
+    void *o, *lse, *dq, *dk, *dv;
+} results;
 
 static tp_dtype wide_of(tp_dtype t)
 {
@@ -89,8 +101,8 @@ static tp_dtype wide_of(tp_dtype t)
 static results solve(const tpi_backend *b, const problem *p, int threads, const results *given)
 {
     tpi_attn a = p->a;
-    results  y = { array(a.t, p->nq, 5), array(wide_of(a.t), a.batch * a.heads * a.sq, 5), array(a.t, p->nq, 6), array(a.t, p->nk, 6),
-                   array(a.t, p->nk, 7) };
+    results  y = { array(a.t, p->nq, 5), array(wide_of(a.t), a.batch * a.heads * a.sq, 5), array(a.t, p->nq, 6),
+                   array(a.t, p->nk, 6), array(a.t, p->nk, 7) };
     tpi_run  r = { .threads = threads };
 
     a.o = y.o;
@@ -131,9 +143,9 @@ static void check(const char *what, const problem *p)
         for (int threads = 1; threads <= 3; threads++) {
             results got = solve(usable_backend(i), p, threads, &want);
 
-            snprintf(text, sizeof text, "%s %s %s B %d H %d/%d S %d,%d D %d causal %d range %d threads %d", what, usable_backend(i)->name,
-                     tp_dtype_name(t), (int)p->a.batch, (int)p->a.heads, (int)p->a.kv_heads, (int)p->a.sq, (int)p->a.sk, (int)p->a.dim,
-                     p->a.causal, p->range != NULL, threads);
+            snprintf(text, sizeof text, "%s %s %s B %d H %d/%d S %d,%d D %d causal %d range %d threads %d", what,
+                     usable_backend(i)->name, tp_dtype_name(t), (int)p->a.batch, (int)p->a.heads, (int)p->a.kv_heads,
+                     (int)p->a.sq, (int)p->a.sk, (int)p->a.dim, p->a.causal, p->range != NULL, threads);
             expect_same(text, t, got.o, want.o, p->nq, t == TP_BF16 || t == TP_F16 ? 1e-5 : tol);
             expect_same(text, wide_of(t), got.lse, want.lse, p->a.batch * p->a.heads * p->a.sq, 1e-5);
             expect_same(text, t, got.dq, want.dq, p->nq, tol);
@@ -149,9 +161,10 @@ static const tp_dtype ts[] = { TP_F32, TP_F64, TP_BF16, TP_F16 };
 
 static void test_shapes(void **state)
 {
-    static const sizes all[] = { { 1, 1, 1, 1, 1, 1 },    { 2, 4, 2, 5, 5, 8 },    { 1, 3, 1, 37, 37, 64 }, { 2, 2, 2, 70, 70, 16 },
-                                 { 1, 9, 3, 20, 33, 48 }, { 1, 2, 1, 3, 150, 80 }, { 1, 6, 1, 70, 141, 7 }, { 0, 2, 1, 3, 3, 4 },
-                                 { 1, 2, 1, 3, 0, 4 },    { 1, 2, 1, 0, 3, 4 },    { 1, 8, 1, 40, 300, 33 } };
+    static const sizes all[] = { { 1, 1, 1, 1, 1, 1 },    { 2, 4, 2, 5, 5, 8 },    { 1, 3, 1, 37, 37, 64 },
+                                 { 2, 2, 2, 70, 70, 16 }, { 1, 9, 3, 20, 33, 48 }, { 1, 2, 1, 3, 150, 80 },
+                                 { 1, 6, 1, 70, 141, 7 }, { 0, 2, 1, 3, 3, 4 },    { 1, 2, 1, 3, 0, 4 },
+                                 { 1, 2, 1, 0, 3, 4 },    { 1, 8, 1, 40, 300, 33 } };
 
     (void)state;
     for (size_t s = 0; s < sizeof all / sizeof all[0]; s++) {
@@ -168,7 +181,9 @@ static void test_shapes(void **state)
 
 static void test_ranges(void **state)
 {
-    static const sizes all[] = { { 2, 3, 1, 50, 50, 16 }, { 1, 2, 2, 90, 90, 24 }, { 3, 2, 1, 1, 40, 8 }, { 1, 2, 1, 65, 200, 8 } };
+    static const sizes all[] = {
+        { 2, 3, 1, 50, 50, 16 }, { 1, 2, 2, 90, 90, 24 }, { 3, 2, 1, 1, 40, 8 }, { 1, 2, 1, 65, 200, 8 }
+    };
 
     (void)state;
     for (size_t s = 0; s < sizeof all / sizeof all[0]; s++) {
@@ -237,7 +252,8 @@ static void test_deterministic(void **state)
     (void)state;
     for (int i = 0; usable_backend(i); i++) {
         for (int threads = 2; threads <= 4; threads++) {
-            results first = solve(usable_backend(i), &p, threads, NULL), again = solve(usable_backend(i), &p, threads, NULL);
+            results first = solve(usable_backend(i), &p, threads, NULL),
+                    again = solve(usable_backend(i), &p, threads, NULL);
 
             assert_memory_equal(first.o, again.o, (size_t)p.nq * 4);
             assert_memory_equal(first.dq, again.dq, (size_t)p.nq * 4);
@@ -253,7 +269,7 @@ static void test_deterministic(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shapes), cmocka_unit_test(test_ranges), cmocka_unit_test(test_decode),
+        cmocka_unit_test(test_shapes), cmocka_unit_test(test_ranges),        cmocka_unit_test(test_decode),
         cmocka_unit_test(test_nan),    cmocka_unit_test(test_deterministic),
     };
 

