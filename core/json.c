@@ -10,21 +10,38 @@
 #include <string.h>
 
 /* jansson's allocator is the process's: one of the named exceptions to "no global state".  It notes for its thread when
- * memory was refused, since jansson then tells any other error. */
-static pthread_once_t     json_once = PTHREAD_ONCE_INIT;
-static _Thread_local bool json_refused;
+ * memory was refused, since jansson then tells any other error.  Its parser drops a character then and stops on an
+ * assertion, so while a text is parsed a refusal is served from a reserve, which lasts until the parser has been told that
+ * its input has ended. */
+static pthread_once_t       json_once = PTHREAD_ONCE_INIT;
+static _Thread_local bool   json_refused;
+static _Thread_local char  *json_reserve;
+static _Thread_local size_t json_reserve_size, json_reserve_used;
 
 static void *allocate(size_t size)
 {
-    void *p = tpi_raw_malloc(size);
+    void  *p = tpi_raw_malloc(size);
+    size_t room = (size + 15) & ~(size_t)15;
 
     json_refused = json_refused || p == NULL;
+    if (p != NULL || json_reserve == NULL || room > json_reserve_size - json_reserve_used)
+        return p;
+    p = json_reserve + json_reserve_used;
+    json_reserve_used += room;
     return p;
+}
+
+static void release(void *p)
+{
+    uintptr_t at = (uintptr_t)p, from = (uintptr_t)json_reserve;
+
+    if (json_reserve == NULL || at < from || at >= from + json_reserve_size)
+        tpi_raw_free(p);
 }
 
 static void set_allocator(void)
 {
-    json_set_alloc_funcs(allocate, tpi_raw_free);
+    json_set_alloc_funcs(allocate, release);
 }
 
 static void start(void)
@@ -117,17 +134,57 @@ static char *large_to_real(const char *text, size_t n, size_t *out_n)
     return out;
 }
 
+/* The text in pieces; none is left once memory was refused. */
+typedef struct {
+    const char *text;
+    size_t      n;
+} feed;
+
+static size_t next_piece(void *buffer, size_t size, void *user)
+{
+    feed  *f = user;
+    size_t n = json_refused ? 0 : f->n < size ? f->n : size;
+
+    memcpy(buffer, f->text, n);
+    f->text += n;
+    f->n -= n;
+    return n;
+}
+
+/* A value that the reserve holds a part of must not outlive it: none does, since a refusal ends in an error. */
+static json_t *load_once(const char *text, size_t n, size_t flags, json_error_t *e)
+{
+    feed    f = { text, n };
+    json_t *j;
+
+    json_reserve_size = 2 * n + 65536;
+    json_reserve_used = 0;
+    json_reserve = tpi_raw_malloc(json_reserve_size);
+    if (json_reserve == NULL) {
+        json_refused = true;
+        return NULL;
+    }
+    j = json_load_callback(next_piece, &f, flags, e);
+    if (json_refused) {
+        json_decref(j);
+        j = NULL;
+    }
+    tpi_raw_free(json_reserve);
+    json_reserve = NULL;
+    return j;
+}
+
 static json_t *load(const char *text, size_t n, json_error_t *e)
 {
     const size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY;
-    json_t      *j = json_loadb(text, n, flags, e);
+    json_t      *j = load_once(text, n, flags, e);
     char        *again;
     size_t       again_n;
 
-    if (j != NULL || json_error_code(e) != json_error_numeric_overflow)
+    if (j != NULL || json_refused || json_error_code(e) != json_error_numeric_overflow)
         return j;
     again = large_to_real(text, n, &again_n);
-    j = again ? json_loadb(again, again_n, flags, e) : NULL;
+    j = again ? load_once(again, again_n, flags, e) : NULL;
     tpi_raw_free(again);
     return j;
 }
