@@ -110,8 +110,7 @@ TP_API const char *tp_file_identity(tp_ctx *ctx, tp_file *f);
  * tp_writer_open: begins a file of named tensors that appears at `path` only when tp_writer_close has succeeded: it is
  * written beside it under another name, flushed to the disk and renamed, so that a good file there is never lost.
  *
- *   kind    "model", "adapter", "training", "tokens", "tensors" (of one's own): a Tapir checkpoint in HDF5 (README,
- * "Files"); "safetensors": tensors are kept until the close, texts are refused, attributes become __metadata__ fails
+ *   kind    "model", "adapter", "training", "tokens", "tensors" (of one's own): a Tapir checkpoint in HDF5; "safetensors": tensors are kept until the close, texts are refused, attributes become __metadata__ fails
  * TP_EIO when nothing can be written there
  *
  * On a failed context, or after a failure, the other functions do nothing; tp_writer_close and tp_writer_abort still
