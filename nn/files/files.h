@@ -50,8 +50,7 @@ TP_API const char    *tp_file_path(const tp_file *f);
 /* One tensor as it stands in the file.  Valid until the file is closed. */
 typedef struct {
     const char *name;    /* "model.layers.0.self_attn.q_proj.weight" */
-    const char
-        *key; /* what it is found and read by: name, but "section/name" in sections other than "model" and "adapter" */
+    const char *key;     /* what it is read by: name, but "section/name" in sections other than "model", "adapter" */
     const char *section; /* of a Tapir checkpoint: "model", "adapter", "optimizer/state", ...; "" elsewhere */
     const char *dtype;   /* as stored: "F32", "BF16", "Q4_1", ... */
     int         ndim;
@@ -110,9 +109,9 @@ TP_API const char *tp_file_identity(tp_ctx *ctx, tp_file *f);
  * tp_writer_open: begins a file of named tensors that appears at `path` only when tp_writer_close has succeeded: it is
  * written beside it under another name, flushed to the disk and renamed, so that a good file there is never lost.
  *
- *   kind    "model", "adapter", "training", "tokens", "tensors" (of one's own): a Tapir checkpoint in HDF5 (README,
- * "Files"); "safetensors": tensors are kept until the close, texts are refused, attributes become __metadata__ fails
- * TP_EIO when nothing can be written there
+ *   kind    "model", "adapter", "training", "tokens", "tensors" (of one's own): a Tapir checkpoint in HDF5;
+ *           "safetensors": tensors are kept until the close, texts are refused, attributes become __metadata__
+ *   fails   TP_EIO when nothing can be written there
  *
  * On a failed context, or after a failure, the other functions do nothing; tp_writer_close and tp_writer_abort still
  * clean up.

@@ -22,7 +22,7 @@ enum {
     TPI_MAX_TEXT = 1 << 28      /* tokenizer.json and the like */
 };
 
-/* Bytes in a part, with the hash that the file promises for them (has_hash), or that was taken while reading (hashed).
+/* Bytes in a part, with the hash that the file promises for them (promised), or that was taken while reading (hashed).
  */
 typedef struct tpi_bytes {
     int         part;

@@ -9,9 +9,8 @@
 
 enum { MAX_PAIRS = 100000, MAX_COUNT = 1 << 30, MAX_ALIGNMENT = 1 << 20, FIRST_LOAD = 1 << 16 };
 
-static const uint8_t size_of[TPI_GGUF_TYPES] = {
-    1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8
-}; /* strings and arrays: at least */
+/* Bytes of a value; of strings and arrays: at least. */
+static const uint8_t size_of[TPI_GGUF_TYPES] = { 1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8 };
 
 static const char *const type_name[TPI_GGUF_TYPES] = { "u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
                                                        "bool", "string", "array", "u64", "i64", "f64" };

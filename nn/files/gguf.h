@@ -15,12 +15,12 @@ typedef struct tpi_gguf_string {
 
 /* The tokenizer as plain arrays.  Everything lives as long as the file; texts end in a NUL. */
 typedef struct tpi_gguf_vocab {
-    const char            *model; /* "llama" (SentencePiece BPE), "gpt2" (byte-level BPE), ... */
-    const char            *pre; /* the pre-tokenizer's name ("smollm", "llama-bpe", "qwen2"); "" if the file has none */
+    const char            *model;         /* "llama" (SentencePiece BPE), "gpt2" (byte-level BPE), ... */
+    const char            *pre;           /* the pre-tokenizer ("smollm", "llama-bpe", "qwen2"); "" if there is none */
     const char            *chat_template; /* NULL if there is none */
     const tpi_gguf_string *tokens;
     size_t                 n;
-    const int32_t *token_type; /* n, or NULL: 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte */
+    const int32_t         *token_type; /* n, or NULL: 1 normal, 2 unknown, 3 control, 4 user's, 5 unused, 6 byte */
     const float           *scores;     /* n, or NULL */
     const tpi_gguf_string *merges;     /* "a b" */
     size_t                 n_merges;

@@ -3,7 +3,7 @@
  *
  * libhdf5 does not survive a write that fails: the file can then neither be completed nor closed, and its exit handler
  * crashes on what is left.  So this driver says yes to every write, keeps the first error, and the writer asks for it.
- * It takes no locks, and the file that is read is the one that was looked at before, not what has its name by now.
+ * It takes no locks: the file is new, and nobody else knows its name.
  */
 #include "nn/files/h5_lib.h"
 
