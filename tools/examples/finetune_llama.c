@@ -15,7 +15,7 @@ int main(int argc, char **argv)
     tp_llama *model = tp_llama_load(ctx, argc > 1 ? argv[1] : "SmolLM2-135M", TP_F32);
     tp_data  *data = tp_data_open(ctx, argc > 2 ? argv[2] : "train.jsonl", tp_llama_tokenizer(model),
                                   &(tp_data_opts){ .batch = 8, .seed = 1 });
-    int       steps = argc > 4 ? atoi(argv[4]) : 1000;
+    int       steps = argc > 4 ? (int)strtol(argv[4], NULL, 10) : 1000;
 
     tp_attach(ctx, tp_llama_root(model), "(q|k|v|up|down)_proj", &tp_diablo, &(tp_diablo_opts){ .blocks = 64 });
     tp_optim *opt = tp_adamw_new(ctx, tp_llama_root(model), &(tp_adamw_opts){ .lr = 5e-4 });
