@@ -32,9 +32,9 @@ typedef struct tp_llama_config {
     double  rope_factor, rope_low_freq_factor, rope_high_freq_factor, rope_original_max_position_embeddings;
     bool    tie_word_embeddings;
     bool    attention_bias; /* bias in q, k, v and o */
-    bool    qkv_bias;       /* bias in q, k, v alone: Qwen2 */
+    bool    qkv_bias;       /* bias in q, k, v alone: qwen2 always, others never */
     bool    mlp_bias;
-    int64_t sliding_window;    /* 0: none */
+    int64_t sliding_window;    /* 0: none; mistral only */
     double  initializer_range; /* default: 0.02 */
 } tp_llama_config;
 

@@ -169,6 +169,22 @@ static void test_new(void **state)
     failed(ctx, TP_EARG, "no configuration");
     assert_null(tp_llama_new(ctx, &c, TP_I32));
     failed(ctx, TP_EDTYPE, "i32");
+    c.qkv_bias = true;
+    assert_null(tp_llama_new(ctx, &c, TP_F32));
+    failed(ctx, TP_EFORMAT, "qkv_bias");
+    c.qkv_bias = false;
+    c.sliding_window = 4;
+    assert_null(tp_llama_new(ctx, &c, TP_F32));
+    failed(ctx, TP_EFORMAT, "sliding_window");
+    c.sliding_window = 0;
+    snprintf(c.rope_type, sizeof c.rope_type, "yarn");
+    assert_null(tp_llama_new(ctx, &c, TP_F32));
+    failed(ctx, TP_EFORMAT, "'yarn'");
+    c.rope_type[0] = '\0';
+    snprintf(c.model_type, sizeof c.model_type, "gpt2");
+    assert_null(tp_llama_new(ctx, &c, TP_F32));
+    failed(ctx, TP_EFORMAT, "'gpt2'");
+    c.model_type[0] = '\0';
     c.num_attention_heads = 3;
     assert_null(tp_llama_new(ctx, &c, TP_F32));
     failed(ctx, TP_EFORMAT, "no multiple");
@@ -239,6 +255,36 @@ static void test_save(void **state)
     assert_false(tp_llama_save(ctx, NULL, path));
     failed(ctx, TP_EARG, "llama_save");
     tp_llama_free(model);
+    tp_ctx_free(ctx);
+}
+
+/* Every field of a configuration comes back from the file. */
+static void test_save_config(void **state)
+{
+    tp_llama_config shape[3] = { small_shape(false), small_shape(true), small_shape(false) };
+    tp_ctx         *ctx = tp_ctx_new(TP_CPU, 0);
+    char            path[64];
+
+    (void)state;
+    snprintf(shape[0].model_type, sizeof shape[0].model_type, "qwen2");
+    snprintf(shape[0].rope_type, sizeof shape[0].rope_type, "llama3");
+    shape[0].rope_factor = 8;
+    snprintf(shape[1].model_type, sizeof shape[1].model_type, "mistral");
+    snprintf(shape[1].rope_type, sizeof shape[1].rope_type, "linear");
+    shape[1].sliding_window = 3;
+    shape[2].attention_bias = shape[2].mlp_bias = true;
+    shape[2].rope_theta = 123.5;
+    for (int i = 0; i < 3; i++) {
+        tp_llama *model = tp_llama_new(ctx, &shape[i], TP_F32), *again;
+
+        assert_string_equal(tp_error(ctx), "");
+        snprintf(path, sizeof path, "%s/config-%d.h5", scratch, i);
+        check_saved(ctx, model, path, shape[i].tie_word_embeddings);
+        again = tp_llama_load(ctx, path, TP_F32);
+        assert_memory_equal(tp_llama_config_of(again), tp_llama_config_of(model), sizeof *shape);
+        tp_llama_free(again);
+        tp_llama_free(model);
+    }
     tp_ctx_free(ctx);
 }
 
@@ -358,6 +404,7 @@ int main(void)
         cmocka_unit_test(test_config_refused),
         cmocka_unit_test(test_new),
         cmocka_unit_test(test_save),
+        cmocka_unit_test(test_save_config),
         cmocka_unit_test(test_identity),
         cmocka_unit_test(test_meta),
         cmocka_unit_test(test_cache),
