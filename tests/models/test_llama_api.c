@@ -231,9 +231,10 @@ static void check_saved(tp_ctx *ctx, tp_llama *model, const char *path, bool tie
 
 static void test_save(void **state)
 {
-    tp_ctx   *ctx = tp_ctx_new(TP_CPU, 0);
-    tp_llama *model = chat_model(ctx);
-    char      path[64];
+    tp_ctx     *ctx = tp_ctx_new(TP_CPU, 0);
+    tp_llama   *model = chat_model(ctx);
+    char        path[64];
+    struct stat file[2];
 
     (void)state;
     in_scratch(path, sizeof path, "chat.h5");
@@ -244,8 +245,10 @@ static void test_save(void **state)
         in_scratch(path, sizeof path, tied ? "tied.h5" : "two.h5");
         model = small_model(ctx, tied, 5);
         check_saved(ctx, model, path, tied);
+        assert_int_equal(stat(path, &file[tied]), 0);
         tp_llama_free(model);
     }
+    assert_true(file[1].st_size + (off_t)(VOCAB * 16 * sizeof(float)) <= file[0].st_size); /* the table stands there once */
     model = small_model(ctx, false, 5);
     in_scratch(path, sizeof path, "no-folder/model.h5");
     assert_false(tp_llama_save(ctx, model, path));
