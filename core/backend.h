@@ -269,6 +269,8 @@ typedef struct tpi_backend {
     const tpi_kernels *k;
     const tpi_can     *can;
     bool (*usable)(void); /* whether this machine has what it needs */
+    /* A line about the libraries under it, into buf, which is returned; NULL: there is nothing to tell. */
+    const char *(*note)(char *buf, size_t size);
     /* device memory; NULL: host memory */
     tp_code (*alloc)(size_t size, void **p);
     void    (*free)(void *p);

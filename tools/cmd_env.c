@@ -1,6 +1,5 @@
 /* cmd_env.c - what runs here: version, CPU, back ends, threads. */
-#include "core/backend.h"
-#include "ops/cpu/onednn.h"
+#include "core/internal.h"
 #include "tools/commands.h"
 
 #if defined(__x86_64__)
@@ -47,12 +46,13 @@ static void print_cpu(void)
     for (int i = 0; features[i].name != NULL; i++)
         if (features[i].has())
             printf(" %s", features[i].name);
-    printf("%s\n", tpi_dnnl_has(TP_BF16) ? " bf16-products" : "");
+    putchar('\n');
 }
 
 static int run(cli *c)
 {
     tp_ctx *ctx = tp_ctx_new(TP_CPU, 0);
+    char    note[200];
 
     (void)c;
     printf("tapir:     %s\n", tp_version());
@@ -61,8 +61,9 @@ static int run(cli *c)
     for (int i = 0; tpi_backends[i] != NULL; i++)
         if (tpi_backends[i]->usable == NULL || tpi_backends[i]->usable())
             printf(" %s", tpi_backends[i]->name);
-    printf("\noneDNN:    %s, bf16 products %s\n", tpi_dnnl_version(),
-           tpi_dnnl_has(TP_BF16) ? "in hardware" : "by conversion to f32");
+    printf("\n");
+    if (tpi_backend_of(ctx)->note != NULL)
+        printf("libraries: %s\n", tpi_backend_of(ctx)->note(note, sizeof note));
     return tp_ctx_finish(ctx);
 }
 

@@ -1,6 +1,7 @@
 /*
  * backend_cpu.c - the CPU's back end, one per instruction set.
  */
+#include "ops/cpu/onednn.h"
 #include "ops/cpu/cpu.h"
 #include "ops/cpu/detect.h"
 
@@ -96,10 +97,18 @@ static bool usable(void)
 #endif
 }
 
+static const char *note(char *buf, size_t size)
+{
+    snprintf(buf, size, "oneDNN %s, bf16 products %s", tpi_dnnl_version(),
+             tpi_dnnl_has(TP_BF16) ? "in hardware" : "by conversion to f32");
+    return buf;
+}
+
 const tpi_backend CPU(backend) = {
     .name = TPI_TEXT(TPI_ISA),
     .device = TP_CPU,
     .k = &kernels,
     .can = &can,
     .usable = usable,
+    .note = note,
 };
