@@ -92,8 +92,9 @@ typedef struct {
 
 /* Counts the parameters below m; zeros for NULL. */
 TP_API tp_count tp_module_count(tp_module *m);
-/* Who the weights below root are, 32 hexadecimal digits: that of the file they came from (tp_file_identity), else a
- * hash over names, dtypes, shapes and values without adapters, taken at the first call.  NULL after a failure. */
+/* Who the weights below root are, without adapters, 32 hexadecimal digits: tp_file_identity of the file they came from,
+ * else what it would say of the file they would be saved to, taken at the first call and after an optimiser has been made
+ * that trains some of them.  NULL after a failure. */
 TP_API const char *tp_module_identity(tp_ctx *ctx, tp_module *root);
 
 /* Makes every parameter below m trainable (but for buffers and integers), or none. */

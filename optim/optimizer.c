@@ -8,6 +8,7 @@
 /* What collecting needs to know. */
 typedef struct {
     tp_optim       *opt;
+    tp_module      *root; /* of the whole tree */
     const tp_group *groups;
     tpi_pattern   **patterns;
     int             n_groups;
@@ -77,13 +78,14 @@ static void collect(tp_module *m, tp_param *p, const char *name, void *user)
     tp_scope    s;
     tpi_item   *it;
 
-    (void)m;
     if (!tp_ok(ctx) || !tp_trainable(*p->slot) || p->buffer || !is_new(c, *p->slot, name) ||
         !tpi_grow(ctx, &o->items, &o->cap, o->n + 1, sizeof *o->items))
         return;
     it = &o->items[o->n++];
     *it = (tpi_item){ .p = tp_retain(*p->slot), .name = tpi_intern(ctx, name), .lr_factor = p->lr_factor };
     it->decay = p->no_decay ? 0 : o->decay;
+    if (!m->adapter) /* the base will be another */
+        c->root->identity = NULL;
     choose_group(c, it, name);
     s = tp_scope_begin(ctx);
     it->m = state_like(ctx, it->p, rule != TPI_SGD || o->hyper.beta1 > 0);
@@ -111,8 +113,10 @@ static bool good_groups(tp_ctx *ctx, const tp_group *groups, int n)
 static bool gather(tp_optim *o, tp_module *root, const tp_group *groups, int n_groups)
 {
     tp_ctx    *ctx = o->ctx;
-    collecting c = { o, groups, NULL, n_groups, { "" } };
+    collecting c = { o, root, groups, NULL, n_groups, { "" } };
 
+    while (c.root->parent != NULL)
+        c.root = c.root->parent;
     c.patterns = tpi_alloc(ctx, (size_t)n_groups, sizeof *c.patterns);
     for (int i = 0; c.patterns != NULL && i < n_groups; i++)
         c.patterns[i] = tpi_pattern_new(ctx, "group", groups[i].pattern);

@@ -1,7 +1,7 @@
 /* diablo.c - diagonal blocks: the flagship.  See peft.h for the formula. */
 #include "core/internal.h"
 #include "core/number.h"
-#include "ops/ops.h"
+#include "ops/support.h"
 #include "peft/peft.h"
 
 #include <stddef.h>
@@ -38,13 +38,24 @@ static void diablo_init(tp_ctx *ctx, tp_adapter *ad)
                  TP_SHAPE(n, bi, bo));
 }
 
+/* Whether the layer itself is what lies below: its product is new memory, which nobody else reads. */
+static bool on_base(const tp_adapter *ad)
+{
+    const tp_adapter *b = ad->below;
+
+    while (b != NULL && !b->active)
+        b = b->below;
+    return b == NULL;
+}
+
 static tp_tensor *diablo_forward(tp_ctx *ctx, tp_adapter *ad, tp_tensor *x)
 {
     const tp_diablo_opts *o = ad->opts;
     diablo               *d = (diablo *)ad;
     tp_tensor            *y = tp_adapter_next(ctx, ad, x);
 
-    return tp_block_diag_add(ctx, y, tp_dropout(ctx, x, o->dropout, ad->m.training), d->a);
+    x = tp_dropout(ctx, x, o->dropout, ad->m.training);
+    return on_base(ad) ? tpi_block_diag_onto(ctx, y, x, d->a) : tp_block_diag_add(ctx, y, x, d->a);
 }
 
 /* The blocks at their places in [out, in], each transposed. */

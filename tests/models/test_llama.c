@@ -161,10 +161,35 @@ static tp_lm_batch batch_of(tp_ctx *ctx, const tpi_json *b)
     return out;
 }
 
+/* The start that golden_tiny.py gives to LoRA's A (train_oracle.py, initial_lora_A): a hash of module and element. */
+static void start_lora(tp_module *m, tp_param *p, const char *name, void *user)
+{
+    uint32_t *module = user;
+    float    *a = strcmp(p->name, "lora_A") == 0 ? tp_f32(m->ctx, *p->slot) : NULL;
+
+    (void)name;
+    for (int64_t k = 0; a != NULL && k < tp_numel(*p->slot); k++) {
+        uint32_t x = (uint32_t)k + *module * 2654435761u;
+
+        x = (x ^ (x >> 16)) * 0x85ebca6bu;
+        x = (x ^ (x >> 13)) * 0xc2b2ae35u;
+        x ^= x >> 16;
+        a[k] = (float)((x / 2147483648.0 - 1) / sqrt((double)tp_dim(*p->slot, 1)));
+    }
+    *module += a != NULL;
+}
+
 static void attach(tp_ctx *ctx, tp_llama *model, const tpi_json *c)
 {
     const char *method = tpi_json_string(tpi_json_get(c, "method"), NULL);
+    uint32_t    module = 0;
 
+    if (strcmp(method, "lora") == 0) {
+        tp_attach(ctx, tp_llama_root(model), "(q|k|v|up|down)_proj", &tp_lora,
+                  &(tp_lora_opts){ .rank = (int)tpi_json_integer(tpi_json_get(c, "rank")),
+                                   .alpha = tpi_json_real(tpi_json_get(c, "alpha")) });
+        tp_module_params(tp_llama_root(model), false, start_lora, &module);
+    }
     if (strcmp(method, "diablo") == 0)
         tp_attach(ctx, tp_llama_root(model), "(q|k|v|up|down)_proj", &tp_diablo,
                   &(tp_diablo_opts){ .blocks = (int)tpi_json_integer(tpi_json_get(c, "blocks")) });
@@ -214,11 +239,11 @@ static void check_run(const char *name, const char *which, tp_device device, boo
 static void test_training(void **state)
 {
     static const char *const names[] = { "tiny-llama", "tiny-qwen2", "tiny-rope3" };
-    static const char *const cases[] = { "diablo-8", "diablo-7", "full" };
+    static const char *const cases[] = { "diablo-8", "diablo-7", "lora-4", "full" };
 
     (void)state;
     for (int i = 0; i < 3; i++)
-        for (int k = 0; k < 3; k++) {
+        for (int k = 0; k < 4; k++) {
             check_run(names[i], cases[k], TP_REF, false, 1e-4);
             check_run(names[i], cases[k], TP_CPU, false, 1e-4);
             check_run(names[i], cases[k], TP_CPU, true, 1e-4);

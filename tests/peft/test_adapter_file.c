@@ -2,6 +2,8 @@
 #include "tests/peft/peft_files.h"
 
 #include "core/json.h"
+#include "models/llama.h"
+#include "optim/optimizer.h"
 
 /* ---- there and back ---------------------------------------------------------------------------------------------- */
 
@@ -189,6 +191,48 @@ static void test_save_merged_and_frozen(void **state)
     free_ctx(ctx);
 }
 
+/* A model made here, its file, and an adapter: whoever opens the two files later gets what was saved. */
+static void check_with_model(tp_ctx *ctx, bool tied)
+{
+    tp_llama_config c = { .vocab_size = 20, .hidden_size = 16, .intermediate_size = 24, .num_hidden_layers = 1,
+                          .num_attention_heads = 2, .initializer_range = 0.2, .tie_word_embeddings = tied };
+    tp_scope        s = tp_scope_begin(ctx);
+    tp_tensor      *ids = tp_from(ctx, TP_I32, TP_SHAPE(1, 3), (int32_t[]){ 3, 1, 19 }), *want, *got;
+    tp_llama       *model = tp_llama_new(ctx, &c, TP_BF16);
+    char            first[33];
+
+    tp_record(ctx, false);
+    snprintf(first, sizeof first, "%s", tp_llama_identity(ctx, model));
+    tp_optim_free(tp_adamw_new(ctx, tp_llama_root(model), NULL));
+    fill_some(ctx, *tp_param_find(tp_llama_root(model), "model.norm.weight")->slot, 1, 1); /* as if it were trained */
+    assert_string_not_equal(tp_llama_identity(ctx, model), first);
+    tp_attach(ctx, tp_llama_root(model), "(q|down)_proj", &tp_diablo, &(tp_diablo_opts){ .blocks = 3 });
+    fill_adapters(tp_llama_root(model), 1);
+    assert_true(tp_adapter_save(ctx, tp_llama_root(model), in_scratch("adapter.h5")));
+    want = tp_llama_hidden(ctx, model, ids, NULL, NULL, NULL);
+    tp_adapters_detach(ctx, tp_llama_root(model));
+    assert_true(tp_llama_save(ctx, model, in_scratch("model.h5")));
+    tp_llama_free(model);
+    model = tp_llama_load(ctx, in_scratch("model.h5"), TP_BF16);
+    assert_int_equal(tp_adapter_load(ctx, tp_llama_root(model), in_scratch("adapter.h5"), NULL), 2);
+    got = tp_llama_hidden(ctx, model, ids, NULL, NULL, NULL);
+    check_ok(ctx);
+    assert_true(same_bits(ctx, got, want));
+    tp_llama_free(model);
+    tp_record(ctx, true);
+    tp_scope_end(ctx, s);
+}
+
+static void test_with_model(void **state)
+{
+    tp_ctx *ctx = tp_ctx_new(TP_REF, 0);
+
+    (void)state;
+    check_with_model(ctx, false);
+    check_with_model(ctx, true);
+    free_ctx(ctx);
+}
+
 static void test_save_refused(void **state)
 {
     tp_ctx *ctx = tp_ctx_new(TP_REF, 0);
@@ -229,6 +273,7 @@ int main(void)
         cmocka_unit_test(test_schema),
         cmocka_unit_test(test_other_roots),
         cmocka_unit_test(test_save_merged_and_frozen),
+        cmocka_unit_test(test_with_model),
         cmocka_unit_test(test_save_refused),
     };
 

@@ -56,7 +56,7 @@ int main(int argc, char **argv)
     const char      *path = argc > 1 ? argv[1] : "gated.h5";
     tp_ctx          *ctx = tp_ctx_new(TP_CPU, 0);
     tp_llama_config  shape = { .vocab_size = 64, .hidden_size = 32, .intermediate_size = 48, .num_hidden_layers = 2,
-                               .num_attention_heads = 4 };
+                               .num_attention_heads = 4, .initializer_range = 0.2 };
     tp_llama        *model = tp_llama_new(ctx, &shape, TP_F32);
     static int32_t   ids[4][16], next[4][16];
 
