@@ -69,7 +69,8 @@ int main(int argc, char **argv)
 
     for (int step = 0; step <= 200 && tp_ok(ctx); step++) {
         tp_scope    s = tp_scope_begin(ctx);
-        tp_lm_batch b = { .ids = tp_from(ctx, TP_I32, TP_SHAPE(4, 16), ids), .target = tp_from(ctx, TP_I32, TP_SHAPE(4, 16), next) };
+        tp_lm_batch b = { .ids = tp_from(ctx, TP_I32, TP_SHAPE(4, 16), ids),
+                          .target = tp_from(ctx, TP_I32, TP_SHAPE(4, 16), next) };
         tp_tensor  *loss = tp_llama_loss(ctx, model, b);
 
         tp_backward(ctx, loss);
