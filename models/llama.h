@@ -32,9 +32,9 @@ typedef struct tp_llama_config {
     double  rope_factor, rope_low_freq_factor, rope_high_freq_factor, rope_original_max_position_embeddings;
     bool    tie_word_embeddings;
     bool    attention_bias; /* bias in q, k, v and o */
-    bool    qkv_bias;       /* bias in q, k, v alone: Qwen2 */
+    bool    qkv_bias;       /* bias in q, k, v alone: qwen2 always, others never */
     bool    mlp_bias;
-    int64_t sliding_window;    /* 0: none */
+    int64_t sliding_window;    /* 0: none; mistral only */
     double  initializer_range; /* default: 0.02 */
 } tp_llama_config;
 
@@ -64,14 +64,23 @@ TP_API void      tp_llama_free(tp_llama *model);
 /* The whole model - weights, configuration, tokenizer - as a Tapir model file, which tp_llama_load opens.  Written beside
  * path and renamed: path is as it was after a failure. */
 TP_API bool tp_llama_save(tp_ctx *ctx, tp_llama *model, const char *path);
-/* Reads config.json text alone. */
+/*
+ * tp_llama_config_read: reads the n bytes of a config.json, in the dialect of transformers 4 or 5, and puts defaults
+ * where a field is not there.
+ *
+ *   name    what messages call the text
+ *   fails   TP_EFORMAT for what is no JSON, another model_type, a missing or impossible field
+ */
 TP_API bool tp_llama_config_read(tp_ctx *ctx, const char *name, const char *json, size_t n, tp_llama_config *config);
 
-TP_API tp_module             *tp_llama_root(tp_llama *model);
+/* The module at the top, for tp_attach, optimizers and parameters by name; it belongs to the model.  NULL for NULL. */
+TP_API tp_module *tp_llama_root(tp_llama *model);
+/* The configuration with its defaults filled in, valid as long as the model.  NULL for NULL. */
 TP_API const tp_llama_config *tp_llama_config_of(const tp_llama *model);
 /* The model's tokenizer, borrowed; NULL when it has none. */
 TP_API tp_tokenizer *tp_llama_tokenizer(const tp_llama *model);
-TP_API tp_dtype      tp_llama_dtype(const tp_llama *model);
+/* What its weights were converted to when it was made. */
+TP_API tp_dtype tp_llama_dtype(const tp_llama *model);
 /* Who the frozen weights are: 32 hexadecimal digits over the source tensors (see tp_file_identity); of a model without
  * a file, over its parameters. */
 TP_API const char *tp_llama_identity(tp_ctx *ctx, tp_llama *model);
@@ -90,8 +99,9 @@ TP_API int64_t tp_kv_cache_length(const tp_kv_cache *cache);
 /*
  * The last hidden states, normalised, [B, S, hidden_size], dtype of the model.
  *
- *   ids, pos, range  as in tp_lm_batch; with a cache, S new places behind those it holds, and range over the cache's
- * places cache            NULL, or where the keys and values of these places go (recording must be off)
+ *   ids, pos, range  as in tp_lm_batch; with a cache, S new places behind those it holds, and range over the places
+ *                    of the cache
+ *   cache            NULL, or where the keys and values of these places go (recording must be off)
  */
 TP_API tp_tensor *tp_llama_hidden(tp_ctx *ctx, tp_llama *model, tp_tensor *ids, tp_tensor *pos, tp_tensor *range,
                                   tp_kv_cache *cache);

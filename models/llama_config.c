@@ -17,6 +17,13 @@ static bool supported(const char *type)
     return strcmp(type, "llama") == 0 || strcmp(type, "mistral") == 0 || strcmp(type, "qwen2") == 0;
 }
 
+#define ROPE_UNKNOWN "%s: rope scaling '%s', expected default, linear or llama3"
+
+static bool rope_supported(const char *type)
+{
+    return strcmp(type, "default") == 0 || strcmp(type, "linear") == 0 || strcmp(type, "llama3") == 0;
+}
+
 static void read_sizes(tp_ctx *ctx, const char *name, const tpi_json *j, tp_llama_config *c)
 {
     c->vocab_size = tpi_json_int(ctx, name, j, "vocab_size", 0, 1, MOST);
@@ -46,8 +53,8 @@ static void read_rope(tp_ctx *ctx, const char *name, const tpi_json *j, tp_llama
     type = tpi_json_text(ctx, name, s, "rope_type", tpi_json_text(ctx, name, s, "type", "default"));
     if (type == NULL)
         return;
-    if (strcmp(type, "default") != 0 && strcmp(type, "linear") != 0 && strcmp(type, "llama3") != 0) {
-        tp_fail(ctx, TP_EFORMAT, "%s: rope scaling '%s', expected default, linear or llama3", name, type);
+    if (!rope_supported(type)) {
+        tp_fail(ctx, TP_EFORMAT, ROPE_UNKNOWN, name, type);
         return;
     }
     copy_text(c->rope_type, sizeof c->rope_type, type);
@@ -101,6 +108,44 @@ bool tp_llama_config_read(tp_ctx *ctx, const char *name, const char *json, size_
     return tp_ok(ctx) && tpi_llama_config_complete(ctx, name, config);
 }
 
+/* What a model_type cannot say in its config.json would be lost in a saved model. */
+static bool complete_type(tp_ctx *ctx, const char *name, tp_llama_config *c)
+{
+    bool qwen, mistral;
+
+    if (c->model_type[0] == '\0')
+        copy_text(c->model_type, sizeof c->model_type, "llama");
+    if (!supported(c->model_type))
+        return tp_fail(ctx, TP_EFORMAT, "%s: model_type '%s', expected llama, mistral or qwen2", name, c->model_type) != NULL;
+    qwen = strcmp(c->model_type, "qwen2") == 0;
+    mistral = strcmp(c->model_type, "mistral") == 0;
+    if ((qwen && (c->attention_bias || c->mlp_bias)) || (!qwen && c->qkv_bias))
+        return tp_fail(ctx, TP_EFORMAT, "%s: model_type %s has no %s", name, c->model_type,
+                       qwen ? "attention_bias or mlp_bias" : "qkv_bias") != NULL;
+    if (c->sliding_window < 0 || (c->sliding_window > 0 && !mistral))
+        return tp_fail(ctx, TP_EFORMAT, "%s: sliding_window is %lld, expected none, or one of a mistral", name,
+                       (long long)c->sliding_window) != NULL;
+    c->qkv_bias = qwen;
+    return true;
+}
+
+static bool complete_rope(tp_ctx *ctx, const char *name, tp_llama_config *c)
+{
+    c->rope_theta = c->rope_theta > 0 ? c->rope_theta : 10000;
+    if (c->rope_type[0] == '\0')
+        copy_text(c->rope_type, sizeof c->rope_type, "default");
+    if (strcmp(c->rope_type, "default") == 0)
+        return true;
+    if (!rope_supported(c->rope_type))
+        return tp_fail(ctx, TP_EFORMAT, ROPE_UNKNOWN, name, c->rope_type) != NULL;
+    c->rope_factor = c->rope_factor > 0 ? c->rope_factor : 1;
+    c->rope_low_freq_factor = c->rope_low_freq_factor > 0 ? c->rope_low_freq_factor : 1;
+    c->rope_high_freq_factor = c->rope_high_freq_factor > 0 ? c->rope_high_freq_factor : 4;
+    if (!(c->rope_original_max_position_embeddings > 0))
+        c->rope_original_max_position_embeddings = 8192;
+    return true;
+}
+
 bool tpi_llama_config_complete(tp_ctx *ctx, const char *name, tp_llama_config *c)
 {
     const struct {
@@ -118,14 +163,11 @@ bool tpi_llama_config_complete(tp_ctx *ctx, const char *name, tp_llama_config *c
         if (needed[i].value < 1 || needed[i].value > MOST)
             return tp_fail(ctx, TP_EFORMAT, "%s: %s is %lld, expected at least 1", name, needed[i].field,
                            (long long)needed[i].value) != NULL;
-    if (c->model_type[0] == '\0')
-        copy_text(c->model_type, sizeof c->model_type, "llama");
-    if (c->rope_type[0] == '\0')
-        copy_text(c->rope_type, sizeof c->rope_type, "default");
+    if (!complete_type(ctx, name, c) || !complete_rope(ctx, name, c))
+        return false;
     c->num_key_value_heads = c->num_key_value_heads ? c->num_key_value_heads : c->num_attention_heads;
     c->max_position_embeddings = c->max_position_embeddings ? c->max_position_embeddings : 2048;
     c->rms_norm_eps = c->rms_norm_eps > 0 ? c->rms_norm_eps : 1e-6;
-    c->rope_theta = c->rope_theta > 0 ? c->rope_theta : 10000;
     c->initializer_range = c->initializer_range > 0 ? c->initializer_range : 0.02;
     if (c->head_dim == 0 && c->hidden_size % c->num_attention_heads != 0)
         return tp_fail(ctx, TP_EFORMAT, "%s: hidden_size %lld is no multiple of num_attention_heads %lld", name,
@@ -183,6 +225,7 @@ char *tpi_llama_config_json(tp_ctx *ctx, const tp_llama *model, size_t *n)
     tpi_json_set_int(ctx, j, "head_dim", c->head_dim);
     tpi_json_set_int(ctx, j, "max_position_embeddings", c->max_position_embeddings);
     tpi_json_set_double(ctx, j, "rms_norm_eps", c->rms_norm_eps);
+    tpi_json_set_double(ctx, j, "initializer_range", c->initializer_range);
     write_rope(ctx, j, c);
     tpi_json_set_bool(ctx, j, "tie_word_embeddings", c->tie_word_embeddings);
     tpi_json_set_bool(ctx, j, "attention_bias", c->attention_bias);

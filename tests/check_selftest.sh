@@ -141,6 +141,8 @@ put ops/a.c '#ifdef TP_HAVE_CUDA\n#endif\n'; bad check_layers.sh '#if for a back
 put ops/cpu/a.c '#ifdef __AVX2__\n#endif\n'; good check_layers.sh; fresh
 
 put core/a.c '/* '"$(printf '%0130d' 0)"' */\n'; bad check_style.py '136 columns'
+put a.md "$(printf '%0131d' 0)"'\n'; bad check_style.py '131 columns'
+put tests/a.py "$(printf '# %0150d' 0)"'\n'; good check_style.py; fresh
 put core/a.c '\tint x;\n'; bad check_style.py 'a tab'
 put core/a.c 'int x; \n'; bad check_style.py 'space at the end'
 put core/a.c 'int x;'; bad check_style.py 'no newline at the end'

@@ -12,8 +12,8 @@ lib=$(dirname "$(dirname "$pc")")
 export PKG_CONFIG_PATH="$(dirname "$pc")" PKG_CONFIG_SYSROOT_DIR="$root" LD_LIBRARY_PATH="$lib"
 for example in custom_op mlp custom_adapter finetune_llama; do
     # shellcheck disable=SC2046
-    ${CC:-cc} -std=c11 -D_DEFAULT_SOURCE -Wall -Wextra -Werror "$source/tools/examples/$example.c" $(pkg-config --cflags --libs tapir) -lm \
-        -o "$root/$example"
+    ${CC:-cc} -std=c11 -D_DEFAULT_SOURCE -Wall -Wextra -Werror "$source/tools/examples/$example.c" \
+        $(pkg-config --cflags --libs tapir) -lm -o "$root/$example"
 done
 cd "$root"
 ./custom_op | grep -q "largest error of the gradient"
@@ -21,7 +21,8 @@ cd "$root"
 ./custom_adapter | grep -q "6 layers loaded again"
 # The program of the design on a tiny model with a tokenizer, which the tests ship.
 "./finetune_llama" "$source/tests/golden/tiny-chat" "$source/tests/golden/tiny-chat/train.jsonl" adapter.h5 30 > out.txt
-awk '/^step/ { if (!first) first = $4; last = $4 } END { exit !(last < first) }' out.txt || { cat out.txt; echo "the loss did not fall"; exit 1; }
+awk '/^step/ { if (!first) first = $4; last = $4 } END { exit !(last < first) }' out.txt ||
+    { cat out.txt; echo "the loss did not fall"; exit 1; }
 [ -s adapter.h5 ]
 # A wrong path ends with one line and exit status 1.
 if ./finetune_llama no/such/model > out.txt 2> err.txt; then echo "a missing model was no error"; exit 1; fi

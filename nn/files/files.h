@@ -42,6 +42,7 @@ TP_API tp_file *tp_file_open(tp_ctx *ctx, const char *path);
 /* Works on a failed context.  Tensors that were read stay. */
 TP_API void     tp_file_close(tp_file *f);
 
+/* Which of the formats it was opened as, by its contents and not by the name's ending. */
 TP_API tp_file_format tp_file_format_of(const tp_file *f);
 /* What it holds: "model", "adapter", "training", "tokens", or "tensors" (a bare safetensors file too).  "" for NULL. */
 TP_API const char    *tp_file_kind(const tp_file *f);
@@ -58,6 +59,7 @@ typedef struct {
     int64_t     bytes;           /* in the file */
 } tp_file_entry;
 
+/* How many tensors the file has, 0 for NULL. */
 TP_API int64_t tp_file_count(const tp_file *f);
 /* Tensor i in the order of the file, NULL beyond the last one. */
 TP_API const tp_file_entry *tp_file_at(const tp_file *f, int64_t i);

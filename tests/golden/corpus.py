@@ -29,11 +29,10 @@ SCRIPTS = {
     "latin": "Tất cả mọi người sinh ra đều được tự do và bình đẳng về nhân phẩm. Zażółć gęślą jaźń; Größe, Œuvre, ǅ, ﬁne, ĲSSEL, naïve — İstanbul'da ışık.",
 }
 
-CODE = r"""
+CODE = (r"""
 static int cmp(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }  /* qsort */
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
-	for (size_t i = 0; i < n; i++)	x[i] += 0x1F & ~mask[i] << 3;
-    printf("%-8s|%08.3f|%lld\n", name, 3.14159e-10, 18446744073709551615ull);
+""" "\tfor (size_t i = 0; i < n; i++)\tx[i] += 0x1F & ~mask[i] << 3;\n" r"""    printf("%-8s|%08.3f|%lld\n", name, 3.14159e-10, 18446744073709551615ull);
 template <typename T, int N> constexpr auto f(T (&&a)[N]) -> decltype(a[0]) { return a[N-1]; }
 const add = async (...xs) => xs.reduce((a, b) => a + b, 0n); // "don't" `${x ?? y?.z}`
 fn main() -> Result<(), Box<dyn Error>> { let v: Vec<_> = (0..=10).map(|x| x.pow(2)).collect(); Ok(()) }
@@ -46,7 +45,7 @@ if [ -z "${HOME:-}" ]; then echo "can't" >&2; exit 1; fi; grep -E '^[[:space:]]*
 git log --format='%h %s' v1.0..HEAD -- src/*.{c,h} | sed -e 's/\t/    /g'
 {"key": [1, 2.5e+10, -0, null, true], "nested": {"a\u00e9\n": "\\\"quoted\\\""}}
 0000000000401000 <_start>: 48 83 ec 08  sub $0x8,%rsp
-""".strip("\n").split("\n")
+""").strip("\n").split("\n")
 
 SPACES = [" ", "  ", "   ", "\t", "\t\t", "\r", " \r", "\v", "\f", "\x1c", "\x1f", "\x85", "\xa0", "\u1680", "\u180e", "\u2000", "\u2003", "\u2009",
           "\u200a", "\u200b", "\u200d", "\u2028", "\u2029", "\u202f", "\u205f", "\u2060", "\u3000", "\ufeff", "\xad"]

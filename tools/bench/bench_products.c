@@ -325,8 +325,8 @@ int main(int argc, char **argv)
     else if (tpi_backend_avx2.usable())
         k = tpi_backend_avx2.k;
 #endif
-    threads = argc > 1 ? atoi(argv[1]) : 2;
-    seconds = argc > 2 ? atof(argv[2]) : 0.3;
+    threads = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 2;
+    seconds = argc > 2 ? strtod(argv[2], NULL) : 0.3;
     if (*what == '\0' || strcmp(what, "gemm") == 0)
         bench_gemms();
     if (*what == '\0' || strcmp(what, "thin") == 0)

@@ -15,12 +15,12 @@ int main(int argc, char **argv)
     tp_llama *model = tp_llama_load(ctx, argc > 1 ? argv[1] : "SmolLM2-135M", TP_F32);
     tp_data  *data = tp_data_open(ctx, argc > 2 ? argv[2] : "train.jsonl", tp_llama_tokenizer(model),
                                   &(tp_data_opts){ .batch = 8, .seed = 1 });
-    long      steps = argc > 4 ? strtol(argv[4], NULL, 10) : 1000;
+    int       steps = argc > 4 ? (int)strtol(argv[4], NULL, 10) : 1000;
 
     tp_attach(ctx, tp_llama_root(model), "(q|k|v|up|down)_proj", &tp_diablo, &(tp_diablo_opts){ .blocks = 64 });
     tp_optim *opt = tp_adamw_new(ctx, tp_llama_root(model), &(tp_adamw_opts){ .lr = 5e-4 });
 
-    for (long step = 0; step < steps && tp_ok(ctx); step++) {
+    for (int step = 0; step < steps && tp_ok(ctx); step++) {
         tp_scope    s = tp_scope_begin(ctx);
         tp_lm_batch b = tp_data_next(ctx, data);
         tp_tensor  *loss = tp_llama_loss(ctx, model, b);
@@ -28,7 +28,7 @@ int main(int argc, char **argv)
         tp_backward(ctx, loss);
         tp_optim_step(ctx, opt);
         if (step % 10 == 0)
-            printf("step %4ld  loss %.4f\n", step, tp_item(ctx, loss));
+            printf("step %4d  loss %.4f\n", step, tp_item(ctx, loss));
         tp_scope_end(ctx, s);
     }
     tp_adapter_save(ctx, tp_llama_root(model), argc > 3 ? argv[3] : "adapter.h5");
