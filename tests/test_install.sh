@@ -20,7 +20,7 @@ cd "$root"
 ./mlp | tail -n 1 | grep -q "right 9[5-9]\|right 100"
 ./custom_adapter | grep -q "6 layers loaded again"
 # The program of the design on a tiny model with a tokenizer, which the tests ship.
-"./finetune_llama" "$source/tests/golden/tiny-chat" "$source/tests/golden/tiny-chat/train.jsonl" adapter.h5 30 > out.txt
+"./finetune_llama" "$source/tests/golden/tiny-chat" "$source/tests/golden/tiny-chat/train.jsonl" adapter.h5 30 8 > out.txt
 awk '/^step/ { if (!first) first = $4; last = $4 } END { exit !(last < first) }' out.txt ||
     { cat out.txt; echo "the loss did not fall"; exit 1; }
 [ -s adapter.h5 ]

@@ -1,7 +1,7 @@
 /* finetune_llama.c - the whole of finetuning: load a model, attach DiaBlo, train on JSON lines, save the adapter.
  *
  *     cc finetune_llama.c $(pkg-config --cflags --libs tapir) -o finetune_llama
- *     ./finetune_llama MODEL DATA.jsonl adapter.h5 [STEPS]
+ *     ./finetune_llama MODEL DATA.jsonl adapter.h5 [STEPS [BLOCKS]]
  *
  * No call is checked, and yet any failure ends with one clear line and exit status 1: the context remembers the first one. */
 #include <tapir.h>
@@ -16,8 +16,9 @@ int main(int argc, char **argv)
     tp_data  *data = tp_data_open(ctx, argc > 2 ? argv[2] : "train.jsonl", tp_llama_tokenizer(model),
                                   &(tp_data_opts){ .batch = 8, .seed = 1 });
     int       steps = argc > 4 ? (int)strtol(argv[4], NULL, 10) : 1000;
+    int       blocks = argc > 5 ? (int)strtol(argv[5], NULL, 10) : 64;
 
-    tp_attach(ctx, tp_llama_root(model), "(q|k|v|up|down)_proj", &tp_diablo, &(tp_diablo_opts){ .blocks = 64 });
+    tp_attach(ctx, tp_llama_root(model), "(q|k|v|up|down)_proj", &tp_diablo, &(tp_diablo_opts){ .blocks = blocks });
     tp_optim *opt = tp_adamw_new(ctx, tp_llama_root(model), &(tp_adamw_opts){ .lr = 5e-4 });
 
     for (int step = 0; step < steps && tp_ok(ctx); step++) {
