@@ -30,7 +30,7 @@ if [ -n "$static" ]; then
         >>"$work/findings" || true
     # The exceptions: HDF5's lock, the CPU's features, jansson's allocator (DESIGN.md 2), the counters of failing allocations, and
     # the context that stands for "no memory for a context".
-    may='(tpi_)?(hdf5_lock|cpu_features|json_.*|fail_after|fail_always|tried|no_memory|__odr_asan.*|_*asan.*)'
+    may='(tpi_)?(hdf5_lock|cpu_features(\.[0-9]+)?|json_.*|fail_after|fail_always|tried|no_memory|__odr_asan.*|_*asan.*)'
     objdump -t "$static" 2>/dev/null | awk '
         /file format/ { sub(/:$/, "", $1); object = $1 }
         / \.(data|bss|tdata|tbss)[ \t]/ && / O / { print object " " $NF }' | grep -v -E " (\.hidden )?$may(\.[0-9]+)?\$" |

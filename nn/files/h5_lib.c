@@ -12,13 +12,13 @@ static const char *const type_names[TPI_H5_TYPES] = { "F64", "F32", "F16", "BF16
 /* ---- the lock, and HDF5's messages ----------------------------------------------------------------------------------- */
 
 /* Debian's serial library may not be entered twice: one lock for the process. */
-static pthread_mutex_t h5_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t hdf5_lock = PTHREAD_MUTEX_INITIALIZER;
 
 tpi_h5_quiet tpi_h5_enter(void)
 {
     tpi_h5_quiet q = { NULL, NULL };
 
-    pthread_mutex_lock(&h5_lock);
+    pthread_mutex_lock(&hdf5_lock);
     H5Eget_auto2(H5E_DEFAULT, &q.fn, &q.data);
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     H5Eclear2(H5E_DEFAULT);
@@ -28,7 +28,7 @@ tpi_h5_quiet tpi_h5_enter(void)
 void tpi_h5_leave(tpi_h5_quiet q)
 {
     H5Eset_auto2(H5E_DEFAULT, q.fn, q.data);
-    pthread_mutex_unlock(&h5_lock);
+    pthread_mutex_unlock(&hdf5_lock);
 }
 
 /* The innermost reason is the one that names the cause. */

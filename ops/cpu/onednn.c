@@ -210,12 +210,12 @@ static bool is_fast(tp_dtype t)
  * that ask at the same time find the same. */
 bool tpi_dnnl_has(tp_dtype t)
 {
-    static atomic_char known[TP_DTYPES];
-    char               k = atomic_load_explicit(&known[t], memory_order_relaxed);
+    static atomic_char cpu_features[TP_DTYPES];
+    char               k = atomic_load_explicit(&cpu_features[t], memory_order_relaxed);
 
     if (k == 0) {
         k = is_fast(t) ? 2 : 1;
-        atomic_store_explicit(&known[t], k, memory_order_relaxed);
+        atomic_store_explicit(&cpu_features[t], k, memory_order_relaxed);
     }
     return k == 2;
 }
