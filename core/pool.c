@@ -75,6 +75,20 @@ static void *fresh(tpi_pool *pool, size_t room)
     return p;
 }
 
+/* The block of this class that was given back last, or NULL. */
+static void *take(tpi_pool *pool, int c)
+{
+    void *p = pool->free_list[c];
+
+    if (p != NULL)
+        memcpy(&pool->free_list[c], p, sizeof(void *));
+    return p;
+}
+
+/* Large sizes vary from batch to batch: a free block of up to twice the size serves before the system is asked, or the pool
+ * would grow with every new length. */
+enum { LARGE = 1 << 20, NEAR = 8 };
+
 void *tpi_pool_get(tpi_pool *pool, size_t size, size_t *room)
 {
     int   c;
@@ -86,10 +100,11 @@ void *tpi_pool_get(tpi_pool *pool, size_t size, size_t *room)
     c = class_of(size, room);
     if (TPI_STRICT)
         *room = size ? size : 1;
-    p = pool->free_list[c];
-    if (p != NULL)
-        memcpy(&pool->free_list[c], p, sizeof(void *));
-    else
+    p = take(pool, c);
+    for (int k = 1; p == NULL && k <= NEAR && *room > LARGE && c + k < TPI_POOL_CLASSES; k++)
+        if ((p = take(pool, c + k)) != NULL)
+            *room = class_room(c + k);
+    if (p == NULL)
         p = fresh(pool, *room);
     if (p == NULL)
         return NULL;

@@ -43,6 +43,7 @@ static tp_data *open_data(finetune *t, const char *path, bool training)
                        .seed = (uint64_t)cli_int(c, "seed"),
                        .max_len = cli_int(c, "max-len"),
                        .template_name = cli_text(c, "template"),
+                       .share_rows = true,
                        .no_shuffle = !training || cli_flag(c, "no-shuffle"),
                        .pack = training && cli_flag(c, "pack"),
                        .group_by_length = training && cli_flag(c, "group-by-length"),

@@ -7,8 +7,8 @@
 
 Cases: diablo-64 and diablo-50 (the official DiaBlo code), lora-16 (HF PEFT), full. 4 lines of MAWPS a step, in the order of the
 file: ids(prompt) + ids(completion) + eos, tokenised apart, padded on the right, the loss on completion and eos. AdamW, constant
-learning rate, no clipping. LoRA's A is given by a formula (train_oracle.py) and reaches tapir as an adapter file
-(--lora-from hf: as the folder that PEFT saves). Each loss and norm must agree within 1e-3, full finetuning 5e-3.
+learning rate, no clipping. LoRA's A is given by a formula (train_oracle.py) and reaches tapir as the folder that PEFT saves
+(--lora-from h5: as an adapter file). Each loss and norm must agree within 1e-3, full finetuning 5e-3.
 Needs: torch, transformers, peft, numpy; h5py and numpy alone for --stored with lora-16.
 """
 import json
@@ -136,7 +136,7 @@ def main():
     parser = oracle.arguments(__doc__, "hf", "gguf", "diablo", "data", "tapir")
     parser.add_argument("--case", action="append", choices=CASES, help="default: all")
     parser.add_argument("--model", help="what tapir reads; default: the GGUF file")
-    parser.add_argument("--lora-from", choices=["h5", "hf"], default="h5")
+    parser.add_argument("--lora-from", choices=["h5", "hf"], default="hf", help="h5: as h5py writes it, readable only for few layers")
     parser.add_argument("--stored", action="store_true")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("more", nargs="*", help="after --: further options for tapir finetune")
