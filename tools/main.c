@@ -4,7 +4,8 @@
 int main(int argc, char **argv)
 {
     static const cli_command *const commands[] = {
-        &cmd_finetune, &cmd_generate, &cmd_eval, &cmd_score, &cmd_tokenize, &cmd_inspect, &cmd_env, NULL,
+        &cmd_finetune, &cmd_generate, &cmd_eval,   &cmd_score, &cmd_tokenize, &cmd_convert, &cmd_merge,
+        &cmd_inspect,  &cmd_verify,   &cmd_diff, &cmd_recover, &cmd_env,      NULL,
     };
 
     return cli_main(argc, argv, commands);

@@ -210,16 +210,25 @@ static int sync_fd(int fd)
 }
 
 /* File systems that cannot sync a directory say EINVAL; the rename is then as durable as they make it. */
-static bool sync_dir(tp_ctx *ctx, const tpi_save *s)
+static bool sync_dir(tp_ctx *ctx, const char *path, const char *dir)
 {
-    int  fd = open_again(s->dir, O_RDONLY | O_DIRECTORY, 0);
+    int  fd = open_again(dir, O_RDONLY | O_DIRECTORY, 0);
     bool ok;
 
     if (fd < 0) /* write permission alone is enough to save */
-        return errno == EACCES || io_error(ctx, s->path, "open its directory");
+        return errno == EACCES || io_error(ctx, path, "open its directory");
     ok = sync_fd(fd) == 0 || errno == EINVAL || errno == ENOTSUP ||
-         io_error(ctx, s->path, "make the new name durable (fsync of its directory)");
+         io_error(ctx, path, "make the new name durable (fsync of its directory)");
     close(fd);
+    return ok;
+}
+
+bool tpi_sync_parent(tp_ctx *ctx, const char *path)
+{
+    char *dir = dir_length(path) ? tpi_strndup(ctx, path, (size_t)dir_length(path)) : tpi_strdup(ctx, ".");
+    bool  ok = dir && sync_dir(ctx, path, dir);
+
+    tpi_free(dir);
     return ok;
 }
 
@@ -236,7 +245,7 @@ bool tpi_save_commit(tp_ctx *ctx, tpi_save *s)
     if (ok) {
         tpi_free(s->tmp);
         s->tmp = NULL;
-        ok = sync_dir(ctx, s);
+        ok = sync_dir(ctx, s->path, s->dir);
     }
     tpi_save_drop(s);
     return ok;

@@ -32,5 +32,7 @@ bool tpi_save_write(tp_ctx *ctx, tpi_save *s, const void *p, size_t n) TPI_MUST_
 /* fsync, rename, fsync of the directory.  Ends s either way; after a failure the target is as it was. */
 bool tpi_save_commit(tp_ctx *ctx, tpi_save *s) TPI_MUST_USE;
 void tpi_save_drop(tpi_save *s);
+/* fsync of the directory that path stands in. */
+bool tpi_sync_parent(tp_ctx *ctx, const char *path) TPI_MUST_USE;
 
 #endif

@@ -66,8 +66,7 @@ static void rest(tp_file *f, int part)
 
 /* ---- tensors --------------------------------------------------------------------------------------------------------- */
 
-/* All bytes of e to dst, which is as large. */
-static bool read_same(tp_file *f, tpi_entry *e, char *dst)
+bool tpi_entry_read(tp_file *f, tpi_entry *e, char *dst)
 {
     tpi_hasher h;
     int64_t    at;
@@ -140,7 +139,7 @@ static bool check_bools(tp_file *f, const tpi_entry *e, const uint8_t *p)
 static bool read_values(tp_file *f, tpi_entry *e, tp_dtype to, char *dst)
 {
     int64_t rows = e->seen.ndim > 0 ? e->seen.dim[0] : 0;
-    bool    ok = e->type->dtype == (int)to ? read_same(f, e, dst) : read_converted(f, e, to, dst);
+    bool    ok = e->type->dtype == (int)to ? tpi_entry_read(f, e, dst) : read_converted(f, e, to, dst);
 
     if (ok && to == TP_BOOL && e->type->dtype == TP_BOOL)
         ok = check_bools(f, e, (const uint8_t *)dst);
