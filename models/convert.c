@@ -1,8 +1,7 @@
 /* convert.c - conversion of whole models: the texts that formats have in different forms, then nn/files does the rest. */
-#include "models/convert.h"
 #include "core/json.h"
+#include "models/convert_rope.h"
 #include "models/text/gguf_tokenizer.h"
-#include "nn/files/convert.h"
 
 #include <math.h>
 #include <string.h>
@@ -94,7 +93,8 @@ static bool add_tokenizer_texts(tp_ctx *ctx, tp_file *f)
 static bool convert_file(tp_ctx *ctx, tp_file *f, const char *out, tpi_convert_opts *o)
 {
     size_t n = strlen(out);
-    bool   gguf = n > 5 && strcmp(out + n - 5, ".gguf") == 0, from = tp_file_format_of(f) == TP_GGUF;
+    bool   gguf = n > 5 && strcmp(out + n - 5, ".gguf") == 0, ckpt = n > 3 && strcmp(out + n - 3, ".h5") == 0;
+    bool   from = tp_file_format_of(f) == TP_GGUF;
 
     if (from && !gguf && !add_tokenizer_texts(ctx, f))
         return false;
@@ -103,6 +103,8 @@ static bool convert_file(tp_ctx *ctx, tp_file *f, const char *out, tpi_convert_o
         if (o->vocab == NULL)
             return false;
     }
+    if (!gguf && !ckpt && !tpi_convert_rope(ctx, f, o))
+        return false;
     return tp_ok(ctx) && (gguf || set_dtype(ctx, f, torch_name(f, o))) && tpi_file_convert(ctx, f, out, o);
 }
 

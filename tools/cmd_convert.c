@@ -19,14 +19,14 @@ static int run(cli *c)
     tp_convert(ctx, cli_operand(c), cli_operand_at(c, 1),
                &(tp_convert_opts){ .dtype = cli_text(c, "dtype"),
                                    .overwrite = cli_flag(c, "overwrite"),
-                                   .shard = cli_int(c, "shard") * 1000000 });
+                                   .shard = (int64_t)(cli_real(c, "shard") * 1e6) });
     return session_end(ctx, NULL);
 }
 
 static const cli_option options[] = {
     { "dtype", CLI_CHOICE, NULL, 0, 0, "f32|f16|bf16|q8_0", "of the new file; without it each tensor keeps its own" },
     { "overwrite", CLI_FLAG, NULL, 0, 0, NULL, "replace OUT if it is there" },
-    { "shard", CLI_INT, "5000", 1, 1e9, NULL, "MB of tensors in one safetensors file of a directory" },
+    { "shard", CLI_REAL, "5000", 0.001, 1e9, NULL, "MB of tensors in one safetensors file of a directory" },
     { "quiet", CLI_FLAG, NULL, 0, 0, NULL, "no warnings" },
     { NULL, CLI_FLAG, NULL, 0, 0, NULL, NULL },
 };

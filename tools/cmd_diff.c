@@ -132,6 +132,21 @@ static bool compare_values(comparing *k, const tp_file_entry *a, const tp_file_e
     return true;
 }
 
+/* A second name for a data set whose other name the other file has: tied weights are stored once. */
+static bool is_tied(const tp_file *f, const tp_file *other, const tp_file_entry *e)
+{
+    const tpi_bytes *b = &tpi_file_entry(f, e->key)->bytes;
+
+    for (int64_t i = 0; tp_file_format_of(f) == TP_HDF5 && !b->value && b->size > 0 && i < tp_file_count(f); i++) {
+        const tp_file_entry *x = tp_file_at(f, i);
+        const tpi_bytes     *c = &tpi_file_entry(f, x->key)->bytes;
+
+        if (x != e && !c->value && c->offset == b->offset && c->size > 0 && tp_file_find(other, x->key) != NULL)
+            return true;
+    }
+    return false;
+}
+
 static bool compare_one(comparing *k, const tp_file_entry *a)
 {
     const tp_file_entry *b = tp_file_find(k->b, a->key);
@@ -139,6 +154,8 @@ static bool compare_one(comparing *k, const tp_file_entry *a)
 
     if (b != NULL && same_shape(a, b))
         return compare_values(k, a, b);
+    if (b == NULL && is_tied(k->a, k->b, a))
+        return true;
     k->differ++;
     shape_text(a, x, sizeof x);
     if (b == NULL) {
@@ -160,7 +177,7 @@ static void compare_all(comparing *k)
     for (int64_t i = 0; tp_ok(k->ctx) && i < tp_file_count(k->b); i++) {
         const tp_file_entry *b = tp_file_at(k->b, i);
 
-        if (tp_file_find(k->a, b->key) != NULL)
+        if (tp_file_find(k->a, b->key) != NULL || is_tied(k->b, k->a, b))
             continue;
         shape_text(b, shape, sizeof shape);
         printf("extra    %s %s %s\n", b->key, b->dtype, shape);
@@ -192,7 +209,7 @@ const cli_command cmd_diff = {
     .manual = "A and B are what inspect takes, of any two formats; names are those of Hugging Face's checkpoints.  A line for\n"
               "each tensor that is missing in B, extra in B, or has another shape, dtype or other values: the largest\n"
               "difference, the root of the mean square, and how many values differ (NaN equals NaN).  Values of different\n"
-              "dtypes are compared as numbers.  Texts and metadata are not compared.  The exit status is 0 when all tensors\n"
+              "dtypes are compared as numbers; a second name of a tied weight counts for nothing.  Texts and metadata are not compared.  The exit status is 0 when all tensors\n"
               "are equal, else 1.\n",
     .options = options,
     .operand = "A B",

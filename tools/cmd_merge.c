@@ -60,7 +60,7 @@ static int run(cli *c)
         tp_convert(ctx, model, out,
                    &(tp_convert_opts){ .dtype = cli_text(c, "dtype"),
                                        .overwrite = cli_flag(c, "overwrite"),
-                                       .shard = cli_int(c, "shard") * 1000000,
+                                       .shard = (int64_t)(cli_real(c, "shard") * 1e6),
                                        .change = merge,
                                        .user = a,
                                        .rounding = &r }))
@@ -76,7 +76,7 @@ static const cli_option options[] = {
     { "dtype", CLI_CHOICE, NULL, 0, 0, "f32|f16|bf16|q8_0", "of the new file; without it each tensor keeps its own" },
     { "any-base", CLI_FLAG, NULL, 0, 0, NULL, "merge although the adapter was trained on another model" },
     { "overwrite", CLI_FLAG, NULL, 0, 0, NULL, "replace the file or directory at --out" },
-    { "shard", CLI_INT, "5000", 1, 1e9, NULL, "MB of tensors in one safetensors file of a directory" },
+    { "shard", CLI_REAL, "5000", 0.001, 1e9, NULL, "MB of tensors in one safetensors file of a directory" },
     { "quiet", CLI_FLAG, NULL, 0, 0, NULL, "no warnings" },
     { NULL, CLI_FLAG, NULL, 0, 0, NULL, NULL },
 };

@@ -89,6 +89,8 @@ static bool make_plan(tpi_conversion *c)
         tpi_entry *e = &c->f->entry[i];
         tpi_item   it = { .name = e->seen.name, .section = e->seen.section, .entry = e, .ndim = e->seen.ndim };
 
+        if (c->opts->skip && strcmp(c->opts->skip, e->seen.name) == 0)
+            continue;
         it.type = target_type(c, e);
         memcpy(it.dim, e->seen.dim, sizeof it.dim);
         if (!tpi_item_add(c, &it))
@@ -187,7 +189,7 @@ static bool read_tensor(tpi_conversion *c, const tpi_item *it, tpi_values *v)
 
     x = tp_file_read(ctx, c->f, it->entry->seen.key, want);
     if (x && may_change)
-        y = c->opts->change(ctx, c->opts->user, it->name, x);
+        y = c->opts->change(ctx, c->opts->user, it->entry->seen.name, x);
     if (!x || !tp_ok(ctx))
         return false;
     if (y && (tp_dtype_of(y) != TP_F64 || !tp_same_shape(x, y)))

@@ -23,6 +23,7 @@ typedef struct tpi_rounding {
 typedef struct tpi_convert_opts {
     const tpi_stored *type;  /* of floating tensors; NULL: as they are stored, quantised ones f32 */
     bool              overwrite;
+    const char       *skip;  /* a tensor that is left out; NULL: none */
     int64_t           shard; /* most bytes of values in a safetensors file, 0: 5e9 */
     /* NULL, or what x, the tensor of that name, is to become: a tensor of x's shape in f64, or NULL to keep it. */
     tp_tensor *(*change)(tp_ctx *ctx, void *user, const char *name, tp_tensor *x);

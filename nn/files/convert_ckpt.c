@@ -32,9 +32,9 @@ static bool put_texts(tpi_conversion *c, tp_writer *w)
     return tp_ok(c->ctx);
 }
 
-static const char *section_of(const tpi_conversion *c, const tpi_item *it)
+static const char *section_of(const tpi_item *it)
 {
-    return it->section[0] ? it->section : strcmp(c->f->kind, "model") == 0 ? "model" : "tensors";
+    return it->section[0] ? it->section : "model";
 }
 
 static bool put_item(tpi_conversion *c, tp_writer *w, const tpi_item *it)
@@ -43,7 +43,7 @@ static bool put_item(tpi_conversion *c, tp_writer *w, const tpi_item *it)
     bool       ok;
 
     ok = tpi_item_read(c, it, &v) &&
-         tpi_writer_set(c->ctx, w, section_of(c, it), it->name, &(tpi_h5_set){ NULL, it->type, it->ndim, it->dim, v.p });
+         tpi_writer_set(c->ctx, w, section_of(it), it->name, &(tpi_h5_set){ NULL, it->type, it->ndim, it->dim, v.p });
     tpi_item_done(c, &v);
     return ok;
 }
@@ -68,7 +68,7 @@ static bool put_all(tpi_conversion *c, tp_writer *w)
             return false;
     for (i = 0; i < c->n; i++)
         if (c->item[i].tie &&
-            !tp_writer_tie(c->ctx, w, section_of(c, &c->item[i]), c->item[i].name, c->item[i].tie))
+            !tp_writer_tie(c->ctx, w, section_of(&c->item[i]), c->item[i].name, c->item[i].tie))
             return false;
     if (!tie_head(c, w) || !put_texts(c, w))
         return false;

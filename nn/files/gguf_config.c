@@ -15,10 +15,10 @@ static int64_t get_int(tp_file *f, const tpi_json *j, const char *key, int64_t o
     return tpi_json_int(f->ctx, f->path, j, key, otherwise, 1, MOST);
 }
 
-/* What Llama 3 divides the frequency theta^(-2i/d) by. */
-static double llama3_factor(const double setting[4], double f)
+double tpi_llama3_factor(const double setting[4], double f)
 {
-    double factor = setting[0], low = setting[1], high = setting[2], old = setting[3], w = 2 * 3.14159265358979323846 / f, s;
+    double factor = setting[0], low = setting[1], high = setting[2], old = setting[3];
+    double w = 2 * 3.14159265358979323846 / f, s;
 
     if (w < old / high)
         return 1;
@@ -39,7 +39,7 @@ static bool llama3_factors(tp_file *f, const tpi_json *s, tpi_gguf_config *g)
     g->n_factors = g->head_dim / 2;
     g->factors = v;
     for (int64_t i = 0; v && i < g->n_factors; i++)
-        v[i] = (float)llama3_factor(setting, pow(g->theta, -2.0 * (double)i / (double)g->head_dim));
+        v[i] = (float)tpi_llama3_factor(setting, pow(g->theta, -2.0 * (double)i / (double)g->head_dim));
     return v && tp_ok(f->ctx);
 }
 

@@ -27,6 +27,9 @@ typedef struct tpi_gguf_config {
     bool        tied;
 } tpi_gguf_config;
 
+/* What Llama 3 divides the frequency f by; setting: factor, low_freq_factor, high_freq_factor, the original length. */
+double tpi_llama3_factor(const double setting[4], double f);
+
 bool tpi_gguf_config_read(tp_file *f, tpi_gguf_config *g);
 
 bool tpi_gguf_put_bytes(tpi_gguf_out *o, const void *p, size_t n);

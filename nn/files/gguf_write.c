@@ -65,6 +65,20 @@ static bool add_factors(tpi_conversion *c, const tpi_gguf_config *g)
                                         .ndim = 1, .dim = { g->n_factors }, .made = g->factors });
 }
 
+/* Says once how many matrices were to be made blocks of 32 and cannot. */
+static void tell_unfit(const tpi_conversion *c)
+{
+    const tpi_stored *want = c->opts->type;
+    int64_t           unfit = 0;
+    size_t            i;
+
+    for (i = 0; want && want->block > 1 && i < c->n; i++)
+        unfit += c->item[i].ndim > 1 && c->item[i].type != want;
+    if (unfit > 0)
+        tp_message(c->ctx, TP_WARNING, "%s: %lld matrices stay as they are: their rows are no multiple of %d", c->out,
+                   (long long)unfit, want->block);
+}
+
 static bool fit_plan(tpi_conversion *c, const tpi_gguf_config *g)
 {
     size_t i, n = 0;
@@ -78,6 +92,7 @@ static bool fit_plan(tpi_conversion *c, const tpi_gguf_config *g)
     for (i = 0; i < c->n; i++)
         if (!fit_item(c, g, &c->item[i]))
             return false;
+    tell_unfit(c);
     return true;
 }
 
