@@ -2,8 +2,8 @@
 #ifndef TPI_CONVERT_ROPE_H
 #define TPI_CONVERT_ROPE_H
 
-#include "models/convert.h"
-#include "nn/files/convert.h"
+#include "models/conversion.h"
+#include "nn/files/file_convert.h"
 
 /* When f has rope_freqs.weight: finds the settings that give these factors, puts them into config.json, and leaves the
  * tensor out; warns where there are none. */

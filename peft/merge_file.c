@@ -14,7 +14,7 @@ struct tp_adapter_file {
     size_t               layers, layer_cap;
 };
 
-/* The layer of an adapter's tensor: the name of a parameter is one word, of an adapter's own kind. */
+/* What an adapter's tensor belongs to: its name without the last word. */
 static bool add_layer(tp_adapter_file *a, const char *stored)
 {
     char *name = tpi_adapter_our_name(&a->l, stored), *dot = name ? strrchr(name, '.') : NULL;
@@ -88,6 +88,26 @@ int64_t tp_adapter_layers(const tp_adapter_file *a)
 
 /* ---- the base ---------------------------------------------------------------------------------------------------- */
 
+/* Cuts what is no layer of base off a path: modules of the adapter that stand before its parameter. */
+static bool find_layer(tp_ctx *ctx, char *path, tp_file *base)
+{
+    size_t n = strlen(path);
+
+    while (n > 0) {
+        char *name = tpi_format(ctx, "%.*s.weight", (int)n, path);
+        bool  there = name != NULL && tp_file_find(base, name) != NULL;
+
+        tpi_free(name);
+        if (there) {
+            path[n] = '\0';
+            return true;
+        }
+        while (n > 0 && path[--n] != '.')
+            ;
+    }
+    return false;
+}
+
 bool tp_adapter_fits(tp_ctx *ctx, tp_adapter_file *a, tp_file *base)
 {
     const char *here;
@@ -97,15 +117,10 @@ bool tp_adapter_fits(tp_ctx *ctx, tp_adapter_file *a, tp_file *base)
     here = a->l.identity ? tp_file_identity(ctx, base) : NULL;
     if (!tp_ok(ctx) || !tpi_adapter_same_base(&a->l, here))
         return false;
-    for (size_t i = 0; i < a->layers; i++) {
-        char *name = tpi_format(ctx, "%s.weight", a->layer[i]);
-        bool  there = name != NULL && tp_file_find(base, name) != NULL;
-
-        tpi_free(name);
-        if (!there)
+    for (size_t i = 0; i < a->layers; i++)
+        if (!find_layer(ctx, a->layer[i], base))
             return tp_fail(ctx, TP_EARG, "%s: it has an adapter for %.300s, a layer that %.200s does not have", a->path,
                            a->layer[i], tp_file_path(base)) != NULL;
-    }
     return true;
 }
 

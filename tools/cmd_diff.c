@@ -206,11 +206,12 @@ static const cli_option options[] = { { NULL, CLI_FLAG, NULL, 0, 0, NULL, NULL }
 const cli_command cmd_diff = {
     .name = "diff",
     .summary = "tensors of two files that differ, and by how much",
-    .manual = "A and B are what inspect takes, of any two formats; names are those of Hugging Face's checkpoints.  A line for\n"
-              "each tensor that is missing in B, extra in B, or has another shape, dtype or other values: the largest\n"
-              "difference, the root of the mean square, and how many values differ (NaN equals NaN).  Values of different\n"
-              "dtypes are compared as numbers; a second name of a tied weight counts for nothing.  Texts and metadata are not compared.  The exit status is 0 when all tensors\n"
-              "are equal, else 1.\n",
+    .manual =
+        "A and B are what inspect takes, of any two formats; names are those of Hugging Face's checkpoints.  A line for\n"
+        "each tensor that is missing in B, extra in B, or has another shape, dtype or other values: the largest\n"
+        "difference, the root of the mean square, and how many values differ (NaN equals NaN).  Values of different\n"
+        "dtypes are compared as numbers; a second name of a tied weight counts for nothing.  Texts and metadata are not\n"
+        "compared.  The exit status is 0 when all tensors are equal, else 1.\n",
     .options = options,
     .operand = "A B",
     .operands = 2,

@@ -190,8 +190,8 @@ static void pack(making *m)
 /* Whether what will be read has the same ids, on a text of everything that tells tokenizers apart. */
 static void check(making *m)
 {
-    static const char sample[] = "Hello, world!  It's 12345 o'clock;\n\n\tna\xc3\xafve caf\xc3\xa9 \xe4\xbd\xa0\xe5\xa5\xbd x=3.14 "
-                                 "I'LL  \xf0\x9f\x98\x80 e\xcc\x81 2\xc2\xb2 <b>\r\n   end ";
+    static const char sample[] = "Hello, world!  It's 12345 o'clock;\n\n\tna\xc3\xafve caf\xc3\xa9 "
+                                 "\xe4\xbd\xa0\xe5\xa5\xbd x=3.14 I'LL  \xf0\x9f\x98\x80 e\xcc\x81 2\xc2\xb2 <b>\r\n   end ";
     tp_tokenizer     *back = tpi_tokenizer_from_gguf_meta(m->ctx, tp_file_path(m->f), m->v);
     tp_ids            a = { 0 }, b = { 0 };
 

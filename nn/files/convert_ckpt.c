@@ -2,7 +2,7 @@
  * convert_ckpt.c - a conversion's tensors and texts into a Tapir checkpoint (HDF5).
  */
 #include "nn/files/ckpt.h"
-#include "nn/files/convert.h"
+#include "nn/files/file_convert.h"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
  * convert_folder.c - a conversion's tensors and texts into a directory as the Hugging Face hub has them.
  */
 #include "core/json.h"
-#include "nn/files/convert.h"
+#include "nn/files/file_convert.h"
 #include "nn/files/safetensors_write.h"
 
 #include <string.h>

@@ -1,5 +1,6 @@
 /*
- * dequant.c - ggml's quantised blocks to f32, and q8_0 from it.  Loops of fixed length that a compiler turns into vectors; little-endian.
+ * dequant.c - ggml's quantised blocks to f32, and q8_0 from it.  Loops of fixed length that a compiler turns into
+ * vectors; little-endian.
  */
 #include "nn/files/stored.h"
 

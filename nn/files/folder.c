@@ -3,7 +3,7 @@
  */
 #include "core/json.h"
 #include "nn/files/filetable.h"
-#include "nn/files/convert.h"
+#include "nn/files/file_convert.h"
 #include "nn/files/pull.h"
 
 #include <errno.h>

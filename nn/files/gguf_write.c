@@ -1,7 +1,7 @@
 /*
  * gguf_write.c - a conversion's tensors into a GGUF file: magic, counts, key/values, infos, values at multiples of 32.
  */
-#include "nn/files/convert.h"
+#include "nn/files/file_convert.h"
 #include "nn/files/gguf_keys.h"
 
 #include <string.h>

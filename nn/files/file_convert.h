@@ -1,11 +1,11 @@
 /*
- * convert.h - an open file written again in another format, one tensor at a time.  Internal.
+ * file_convert.h - an open file written again in another format, one tensor at a time.  Internal.
  *
  * A plan lists what the target will hold (names, types, shapes); each format's writer then takes the values item by
  * item.  OUT appears only when it is complete.
  */
-#ifndef TPI_CONVERT_H
-#define TPI_CONVERT_H
+#ifndef TPI_FILE_CONVERT_H
+#define TPI_FILE_CONVERT_H
 
 #include "nn/files/filetable.h"
 #include "nn/files/folder_save.h"

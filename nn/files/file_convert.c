@@ -1,8 +1,8 @@
 /*
- * convert.c - what a converted file will hold, and the values of its tensors one by one.
+ * file_convert.c - what a converted file will hold, and the values of its tensors one by one.
  */
 #include "core/json.h"
-#include "nn/files/convert.h"
+#include "nn/files/file_convert.h"
 
 #include <math.h>
 #include <stdlib.h>

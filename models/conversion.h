@@ -1,8 +1,8 @@
 /*
- * convert.h - models from one format of files to another.
+ * conversion.h - models from one format of files to another.
  */
-#ifndef TP_CONVERT_H
-#define TP_CONVERT_H
+#ifndef TP_CONVERSION_H
+#define TP_CONVERSION_H
 
 #include "nn/nn.h"
 

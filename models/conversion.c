@@ -1,4 +1,4 @@
-/* convert.c - conversion of whole models: the texts that formats have in different forms, then nn/files does the rest. */
+/* conversion.c - conversion of whole models: the texts that formats have in different forms, then nn/files does the rest. */
 #include "core/json.h"
 #include "models/convert_rope.h"
 #include "models/text/gguf_tokenizer.h"
