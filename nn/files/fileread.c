@@ -68,16 +68,15 @@ static void rest(tp_file *f, int part)
 
 bool tpi_entry_read(tp_file *f, tpi_entry *e, char *dst)
 {
-    tpi_hasher h;
-    int64_t    at;
+    const tpi_bytes *b = &e->bytes;
+    tpi_hasher       h;
 
     tpi_hash_begin(&h);
-    for (at = 0; at < e->bytes.size; at += PIECE) {
-        size_t n = e->bytes.size - at < PIECE ? (size_t)(e->bytes.size - at) : (size_t)PIECE;
-
-        if (!tpi_bytes_read(f, &e->bytes, at, dst + at, n))
-            return false;
-        tpi_hash_add(&h, dst + at, n);
+    if (b->value) {
+        memcpy(dst, b->value, (size_t)b->size);
+        tpi_hash_add(&h, dst, (size_t)b->size);
+    } else if (!tpi_disk_read_hashed(f->ctx, &f->part[b->part], b->offset, dst, (size_t)b->size, &h)) {
+        return false;
     }
     return tpi_bytes_hashed(f, &e->bytes, e->seen.key, tpi_hash_end64(&h));
 }

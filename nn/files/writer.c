@@ -118,8 +118,10 @@ static bool put_set(void *user, const void *p, size_t n)
 
     s.data = p;
     k->attr[0] = (tpi_h5_named){ "xxh3", { .kind = TPI_H5_U64, .number = tpi_hash64(p, n) } };
-    return tpi_h5_put(k->w->h5, &s, k->attr, k->attrs) &&
-           tpi_content_add(k->w->ctx, &k->w->content, s.path, s.type, s.ndim, s.dim, k->attr[0].value.number);
+    if (!tpi_h5_put(k->w->h5, &s, k->attr, k->attrs))
+        return false;
+    tpi_save_wrote(&k->w->save, n);
+    return tpi_content_add(k->w->ctx, &k->w->content, s.path, s.type, s.ndim, s.dim, k->attr[0].value.number);
 }
 
 static bool begin_set(ckpt_sink *k, const char *section, const char *name, char path[TPI_CKPT_PATH], bool trainable)
