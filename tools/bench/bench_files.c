@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 enum { MOST = 1024 };
@@ -19,6 +20,14 @@ static double now(void)
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static double cpu(void)
+{
+    struct rusage r;
+
+    getrusage(RUSAGE_SELF, &r);
+    return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) + (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) * 1e-6;
 }
 
 /* Different values in every matrix, so that no file system folds them. */
@@ -39,10 +48,11 @@ static void save(tp_ctx *ctx, const char *path, int64_t mib, int n)
     static tp_tensor *x[MOST];
     char              name[80];
     tp_writer        *w;
-    double            start;
+    double            start, used;
 
     for (int i = 0; i < n; i++)
         x[i] = matrix(ctx, mib * 512 / n, (uint32_t)i);
+    used = cpu();
     start = now();
     w = tp_writer_open(ctx, path, "model");
     for (int i = 0; i < n; i++) {
@@ -50,19 +60,23 @@ static void save(tp_ctx *ctx, const char *path, int64_t mib, int n)
         tp_writer_tensor(ctx, w, "model", name, x[i]);
     }
     tp_writer_close(ctx, w);
-    printf("%.6f\n", now() - start);
+    printf("%.6f %.6f\n", now() - start, cpu() - used);
 }
 
 /* Everything into tensors that stay, as a model is loaded; every hash is compared. */
 static void load(tp_ctx *ctx, const char *path)
 {
-    double   start = now();
-    tp_file *f = tp_file_open(ctx, path);
+    double   start, used;
+    tp_file *f;
+
+    used = cpu();
+    start = now();
+    f = tp_file_open(ctx, path);
 
     for (int64_t i = 0; i < tp_file_count(f); i++)
         tp_file_read(ctx, f, tp_file_at(f, i)->key, TP_DTYPES);
     tp_file_close(f);
-    printf("%.6f\n", now() - start);
+    printf("%.6f %.6f\n", now() - start, cpu() - used);
 }
 
 int main(int argc, char **argv)

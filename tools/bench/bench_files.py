@@ -6,11 +6,12 @@
 Each round does, in turn: `cp` of the model file and `sync` of the copy; saving as much from memory with tp_writer (hashes, read
 back, fsync and rename included); `cat` of the file from a cold cache (its pages are dropped first) and from a warm one; loading all
 tensors (hashes compared) cold and warm; a plain write and fsync of 10 MB, and saving an adapter of that size.  Times are the median
-of the rounds.  With --model also `tapir generate --max-new 1` from that directory and from the same model as .h5, both warm.
+of the rounds; CPU seconds, of user and kernel, stand beside them for machines that are busy with other things.  With --model also `tapir generate --max-new 1` from that directory and from the same model as .h5, both warm.
 """
 import argparse
 import os
 import pathlib
+import resource
 import shutil
 import statistics
 import subprocess
@@ -20,10 +21,16 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 
-def timed(*command, **more):
-    start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **more)
-    return time.perf_counter() - start
+def used():
+    r = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return r.ru_utime + r.ru_stime
+
+
+def timed(*command):
+    """(seconds, CPU seconds)"""
+    cpu, start = used(), time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - start, used() - cpu
 
 
 def cold(path):
@@ -35,27 +42,28 @@ def cold(path):
 
 
 def plain(path, data):
-    start = time.perf_counter()
+    cpu, start = time.process_time(), time.perf_counter()
     with open(path, "wb") as f:
         f.write(data)
         f.flush()
         os.fsync(f.fileno())
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - cpu
 
 
 class Bench:
     def __init__(self, options, work):
-        self.options, self.work, self.times = options, work, {}
+        self.options, self.work, self.times, self.cpu = options, work, {}, {}
         self.program = os.path.join(work, "bench_files")
         flags = ["-L" + options.build, "-ltapir", "-Wl,-rpath," + os.path.abspath(options.build)]
         subprocess.run(["cc", "-O2", "-I" + str(ROOT), str(ROOT / "tools/bench/bench_files.c"), "-o", self.program, *flags], check=True)
 
     def note(self, what, seconds):
-        self.times.setdefault(what, []).append(seconds)
+        self.times.setdefault(what, []).append(seconds[0])
+        self.cpu.setdefault(what, []).append(seconds[1])
 
     def run(self, *words):
         done = subprocess.run([self.program, *map(str, words)], check=True, stdout=subprocess.PIPE)
-        return float(done.stdout)
+        return tuple(map(float, done.stdout.split()))
 
     def path(self, name):
         return os.path.join(self.work, name)
@@ -99,7 +107,7 @@ class Bench:
     def show(self):
         median = {k: statistics.median(v) for k, v in self.times.items()}
         for what, seconds in median.items():
-            print(f"{what:24} {seconds:8.3f} s    ({', '.join(f'{s:.3f}' for s in self.times[what])})")
+            print(f"{what:24} {seconds:8.3f} s, {statistics.median(self.cpu[what]):7.3f} of CPU    ({', '.join(f'{s:.3f}' for s in self.times[what])})")
         for what, a, b, bound in (("saving a model", "cp + sync", "save", 0.8), ("loading, cold", "cat, cold", "load, cold", 0.8),
                                   ("loading, warm", "cat, warm", "load, warm", 0.4),
                                   ("saving an adapter", "write + fsync, 10 MB", "adapter, 10 MB", 0.5),
