@@ -15,7 +15,8 @@ struct cli {
     char              *value[MOST]; /* owned; NULL: not given */
     bool               from_line[MOST];
     size_t             n;
-    const char        *operand;
+    const char       **operand; /* owned, of argc */
+    size_t             operands;
 };
 
 static const cli_option common[] = {
@@ -154,7 +155,12 @@ bool cli_given(const cli *c, const char *name)
 
 const char *cli_operand(const cli *c)
 {
-    return c->operand;
+    return cli_operand_at(c, 0);
+}
+
+const char *cli_operand_at(const cli *c, size_t i)
+{
+    return i < c->operands ? c->operand[i] : NULL;
 }
 
 bool cli_at(const cli *c, size_t i, const cli_option **option, const char **value)
@@ -271,6 +277,11 @@ static void add_table(cli *c, const cli_option *o)
         c->option[c->n++] = o;
 }
 
+static size_t operands_most(const cli_command *m)
+{
+    return m->operand == NULL ? 0 : m->operands < 0 ? SIZE_MAX : m->operands == 0 ? 1 : (size_t)m->operands;
+}
+
 static int parse_line(cli *c, int argc, char **argv)
 {
     for (int k = 0; k < argc; k++) {
@@ -279,9 +290,9 @@ static int parse_line(cli *c, int argc, char **argv)
         size_t      i, n;
 
         if (strncmp(a, "--", 2) != 0 || a[2] == '\0') {
-            if (c->command->operand == NULL || c->operand != NULL)
+            if (c->operands >= operands_most(c->command))
                 return cli_usage(c, "unexpected '%s'%s", a, a[0] == '-' ? ", options begin with two dashes" : "");
-            c->operand = a;
+            c->operand[c->operands++] = a;
             continue;
         }
         n = equals ? (size_t)(equals - a) - 2 : strlen(a + 2);
@@ -374,17 +385,19 @@ static int run_command(const cli_command *m, int argc, char **argv)
     for (int i = 0; i < argc; i++)
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             return help(&c);
-    rc = parse_line(&c, argc, argv);
+    c.operand = tpi_alloc(NULL, (size_t)argc + 1, sizeof *c.operand);
+    rc = c.operand ? parse_line(&c, argc, argv) : cli_error(&c, "out of memory");
     if (rc == 0)
         rc = read_config(&c);
     if (rc == 0 && m->model && cli_text(&c, "model") == NULL)
         rc = cli_usage(&c, "--model is needed: a Hugging Face directory, a .gguf file or a model.h5");
-    if (rc == 0 && m->operand != NULL && c.operand == NULL)
+    if (rc == 0 && m->operand != NULL && c.operands < (m->operands > 0 ? (size_t)m->operands : 1))
         rc = cli_usage(&c, "%s is needed", m->operand);
     if (rc == 0)
         rc = m->run(&c);
     for (size_t i = 0; i < c.n; i++)
         tpi_free(c.value[i]);
+    tpi_free(c.operand);
     return rc;
 }
 

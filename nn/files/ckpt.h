@@ -10,6 +10,7 @@
 #define TPI_CKPT_H
 
 #include "nn/files/filetable.h"
+#include "nn/files/h5.h"
 
 #define TPI_CKPT_FORMAT "tapir-checkpoint"
 enum { TPI_CKPT_MAJOR = 1, TPI_CKPT_MINOR = 0, TPI_CKPT_PATH = 2 * TPI_MAX_NAME };
@@ -26,6 +27,9 @@ bool tpi_content_add(tp_ctx *ctx, tpi_content *c, const char *path, const tpi_st
 bool     tpi_content_tie(tp_ctx *ctx, tpi_content *c, const char *path, const char *other) TPI_MUST_USE;
 uint64_t tpi_content_hash(tpi_content *c);
 void     tpi_content_free(tpi_content *c);
+
+/* tp_writer_tensor with values of any type that HDF5 has; s says all but the path. */
+bool tpi_writer_set(tp_ctx *ctx, tp_writer *w, const char *section, const char *name, const tpi_h5_set *s) TPI_MUST_USE;
 
 /* Whether `kind` is one of tapir_kind's. */
 bool tpi_ckpt_kind_ok(const char *kind);

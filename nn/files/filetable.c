@@ -146,6 +146,24 @@ bool tpi_file_add_value(tp_file *f, const char *name, const char *text, size_t n
     return tpi_file_add_text(f, name, &(tpi_bytes){ .value = text, .size = (int64_t)n });
 }
 
+bool tpi_file_set_text(tp_file *f, const char *name, const char *text, size_t n)
+{
+    size_t i;
+
+    for (i = 0; i < f->texts; i++)
+        if (strcmp(f->text[i].name, name) == 0) {
+            f->text[i] = (tpi_text){ .name = f->text[i].name, .bytes = { .value = text, .size = (int64_t)n } };
+            return true;
+        }
+    return tpi_file_add_value(f, name, text, n);
+}
+
+void tpi_file_take_identity(tp_file *f, const char *text)
+{
+    if (text && strlen(text) == 32 && strspn(text, "0123456789abcdef") == 32)
+        memcpy(f->identity, text, 33);
+}
+
 bool tpi_file_add_meta(tp_file *f, const char *key, const char *value)
 {
     if (!key || !value || !tpi_grow(f->ctx, &f->meta, &f->meta_cap, f->metas + 1, sizeof *f->meta))
