@@ -11,7 +11,7 @@ typedef struct {
 
 static bool is_trained(const tp_module *m, const tp_param *p)
 {
-    return m->adapter || p->buffer || tp_trainable(*p->slot);
+    return m->adapter || p->buffer || tp_trainable(*p->slot) || !tp_dtype_is_float(tp_dtype_of(*p->slot));
 }
 
 static void visit_param(tp_module *m, tp_param *p, const char *name, void *user)

@@ -91,7 +91,7 @@ TP_API bool tp_state_same_text(tp_ctx *ctx, tp_state *st, const char *where, con
 /* Every parameter of m and below, under its full name: of the base in section "model", of adapters in "adapter".  Tied
  * weights are stored once, under two names. */
 TP_API bool tp_module_state(tp_ctx *ctx, tp_module *m, tp_state *st);
-/* Those that are trained, all of adapters, and buffers; where the whole base is frozen, its tp_module_identity, which
+/* Those that are trained, all of adapters, buffers and integers; where the whole base is frozen, its tp_module_identity, which
  * must be the same. */
 TP_API bool tp_module_trained_state(tp_ctx *ctx, tp_module *m, tp_state *st);
 /* Seed, step and place within the step. */
