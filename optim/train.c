@@ -97,7 +97,7 @@ typedef struct {
     const tp_train_plan *plan;
     tp_train_result     *r;
     tp_progress          at;
-    double               start;
+    double               start, lr; /* lr: the optimiser's own, before the plan's */
 } run;
 
 /* False when early stopping ends the run. */
@@ -140,7 +140,10 @@ static bool save(tp_ctx *ctx, const run *t)
     const tp_train_plan *p = t->plan;
     bool                 due = p->save_every > 0 && t->at.step % p->save_every == 0;
 
-    return p->save == NULL || !(due || t->r->interrupted || t->r->paused) || p->save(ctx, p->user, &t->at);
+    if (p->save == NULL || !(due || t->r->interrupted || t->r->paused))
+        return true;
+    tp_optim_set_lr(p->opt, t->lr); /* what a later run begins with; each step sets its own */
+    return p->save(ctx, p->user, &t->at);
 }
 
 /* What follows a step, also one that was done before the run was stopped: false when the run ends.  A signal does not
@@ -192,16 +195,16 @@ static void run_steps(tp_ctx *ctx, run *t)
 static void train(tp_ctx *ctx, const tp_train_plan *plan, run *t)
 {
     tp_train_plan p = *plan;
-    double        lr = tp_optim_lr(p.opt);
 
-    p.lr = p.lr == 0 ? lr : p.lr < 0 ? 0 : p.lr;
+    t->lr = tp_optim_lr(p.opt);
+    p.lr = p.lr == 0 ? t->lr : p.lr < 0 ? 0 : p.lr;
     p.schedule.steps = p.schedule.steps > 0 ? p.schedule.steps : p.steps;
     t->plan = &p;
     t->at = p.progress ? *p.progress : (tp_progress){ 0 };
     tp_grad_clear(ctx, p.root);
     tp_module_set_training(p.root, true);
     run_steps(ctx, t);
-    tp_optim_set_lr(p.opt, lr);
+    tp_optim_set_lr(p.opt, t->lr);
     tp_optim_scale(p.opt, 1);
     if (!tp_ok(ctx))
         tp_grad_clear(ctx, p.root);

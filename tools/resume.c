@@ -62,11 +62,12 @@ static char *step_path(const run_folder *folder, int64_t step, char *buf, size_t
 /* ".step-000040.h5.tmp.1234": left by a process that is gone. */
 static bool is_left_over(const char *name)
 {
-    const char *tmp = strstr(name, ".h5.tmp.");
-    char       *end;
-    long        pid = tmp ? strtol(tmp + 8, &end, 10) : 0;
+    const char *tmp = strstr(name, ".tmp.");
+    bool        ours = strstr(name, ".h5.tmp.") != NULL || strncmp(name, ".log.jsonl.tmp.", 15) == 0;
+    char       *end = NULL;
+    long        pid = tmp ? strtol(tmp + 5, &end, 10) : 0;
 
-    return name[0] == '.' && pid > 0 && (*end == '\0' || *end == '.') && kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+    return ours && name[0] == '.' && pid > 0 && (*end == '\0' || *end == '.') && kill((pid_t)pid, 0) != 0 && errno == ESRCH;
 }
 
 static void remove_left_overs(const run_folder *folder)
