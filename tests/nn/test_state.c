@@ -1,60 +1,10 @@
 /* test_state.c - states: every dtype and shape comes back bit for bit, what does not fit is told at once, and nothing is
  * changed by a load that fails. */
-#include "tests/nn/nn_net.h"
+#include "tests/nn/state_test.h"
 
 #include "ops/ops.h"
 
 #include <limits.h>
-#include <unistd.h>
-
-static char folder[64];
-
-static int make_folder(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof folder, "tapir-test-XXXXXX");
-    return mkdtemp(folder) ? 0 : 1;
-}
-
-static const char *file(const char *name)
-{
-    static char buf[4][160];
-    static int  next;
-
-    next = (next + 1) % 4;
-    snprintf(buf[next], sizeof buf[next], "%s/%s", folder, name);
-    return buf[next];
-}
-
-static int drop_folder(void **state)
-{
-    (void)state;
-    for (const char *const *n = (const char *const[]){ "a.h5", "b.h5", "c.h5", NULL }; *n != NULL; n++)
-        unlink(file(*n));
-    return rmdir(folder);
-}
-
-static char *bytes_of(const char *path, size_t *n)
-{
-    FILE *f = fopen(path, "rb");
-    char *p = malloc(1 << 22);
-
-    assert_non_null(f);
-    *n = fread(p, 1, 1 << 22, f);
-    fclose(f);
-    return p;
-}
-
-static void check_equal_files(const char *a, const char *b)
-{
-    size_t n, m;
-    char  *x = bytes_of(a, &n), *y = bytes_of(b, &m);
-
-    assert_int_equal(n, m);
-    assert_memory_equal(x, y, n);
-    free(x);
-    free(y);
-}
 
 /* ---- tensors of every kind ----------------------------------------------------------------------------------------- */
 
@@ -65,18 +15,6 @@ typedef struct {
     char       name[KINDS][32];
     int        n;
 } zoo;
-
-/* Any bits, of bool 0 and 1. */
-static void scramble(tp_ctx *ctx, tp_tensor *x, unsigned seed)
-{
-    unsigned char *p = x->numel > 0 ? tp_raw(ctx, x) : NULL;
-    size_t         n = (size_t)x->numel * tp_dtype_size(tp_dtype_of(x));
-
-    for (size_t i = 0; i < n; i++) {
-        seed = seed * 1664525u + 1013904223u;
-        p[i] = (unsigned char)(tp_dtype_of(x) == TP_BOOL ? seed >> 31 : seed >> 24);
-    }
-}
 
 static void add(zoo *z, tp_tensor *x, const char *what, int rank)
 {
@@ -346,131 +284,6 @@ static void test_wrong_use(void **state)
     free_ctx(ctx);
 }
 
-/* ---- modules --------------------------------------------------------------------------------------------------------- */
-
-static void randomise(tp_module *m, tp_param *p, const char *name, void *user)
-{
-    (void)m;
-    (void)name;
-    scramble(p->slot[0]->ctx, *p->slot, ++*(unsigned *)user);
-}
-
-static void check_same(tp_ctx *ctx, net *a, net *b)
-{
-    assert_true(same_bits(ctx, a->embed.w, b->embed.w) && same_bits(ctx, a->q[1].b, b->q[1].b) &&
-                same_bits(ctx, a->up[0].w, b->up[0].w) && same_bits(ctx, a->head.w, b->head.w) &&
-                same_bits(ctx, a->steps, b->steps) && same_bits(ctx, a->norm.w, b->norm.w));
-}
-
-static void test_module(void **state)
-{
-    tp_ctx  *ctx = tp_ctx_new(TP_CPU, 0);
-    net      a, b, c;
-    unsigned seed = 1;
-
-    (void)state;
-    net_init(ctx, &a, true);
-    net_init(ctx, &b, true);
-    net_init(ctx, &c, false);
-    tp_module_params(&a.root, true, randomise, &seed);
-    assert_true(tp_module_save(ctx, &a.root, file("a.h5")));
-    assert_true(tp_module_load(ctx, &b.root, file("a.h5"), NULL));
-    assert_true(tp_module_load(ctx, &c.root, file("a.h5"), NULL)); /* a net that does not tie them gets both */
-    check_ok(ctx);
-    assert_ptr_equal(b.head.w, b.embed.w);
-    check_same(ctx, &a, &b);
-    check_same(ctx, &a, &c);
-    /* Where the file's two differ, a tied net cannot have both. */
-    scramble(ctx, c.head.w, 99);
-    assert_true(tp_module_save(ctx, &c.root, file("b.h5")));
-    assert_false(tp_module_load(ctx, &b.root, file("b.h5"), NULL));
-    check_failed(ctx, TP_EFORMAT, "\"model.embed.weight\" and \"head.weight\" differ", NULL);
-    check_same(ctx, &a, &b);
-    /* A part of a net is a part of the file. */
-    scramble(ctx, b.q[1].w, 5);
-    assert_true(tp_module_load(ctx, &b.layer[1], file("a.h5"), NULL));
-    check_ok(ctx);
-    assert_true(same_bits(ctx, a.q[1].w, b.q[1].w));
-    tp_module_free(&a.root);
-    tp_module_free(&b.root);
-    tp_module_free(&c.root);
-    free_ctx(ctx);
-}
-
-static void trained(tp_ctx *ctx, void *user, tp_state *st)
-{
-    net *n = user;
-
-    tp_module_trained_state(ctx, &n->root, st);
-    tp_random_state(ctx, st);
-}
-
-static void test_trained_only(void **state)
-{
-    tp_ctx  *ctx = tp_ctx_new(TP_CPU, 0);
-    net      a, b;
-    tp_file *f;
-    tp_scope s = tp_scope_begin(ctx);
-    uint64_t bits;
-
-    (void)state;
-    net_init(ctx, &a, false);
-    net_init(ctx, &b, false);
-    tp_module_train_only(ctx, &a.root, "bias");
-    tp_module_train_only(ctx, &b.root, "bias");
-    tp_init_normal(ctx, a.q[0].b, 0, 1);
-    tp_seed(ctx, (uint64_t)-3);
-    tp_set_step(ctx, 17);
-    tp_init_normal(ctx, b.q[0].b, 0, 1);
-    assert_true(tp_state_save(ctx, file("a.h5"), "training", trained, &a));
-    f = tp_file_open(ctx, file("a.h5"));
-    assert_int_equal(tp_file_count(f), 3); /* two biases and a buffer */
-    tp_file_close(f);
-    tp_init_normal(ctx, b.q[0].b, 0, 1);
-    memcpy(&bits, tp_values(ctx, b.q[0].b), 8);
-    tp_seed(ctx, 5);
-    assert_true(tp_state_load(ctx, file("a.h5"), trained, &b, NULL));
-    assert_true(same_bits(ctx, a.q[0].b, b.q[0].b));
-    tp_init_normal(ctx, b.q[0].b, 0, 1); /* the stream goes on where it was */
-    assert_memory_equal(&bits, tp_values(ctx, b.q[0].b), 8);
-    /* A base that is frozen must be the same. */
-    tp_module_freeze(ctx, &a.root);
-    assert_true(tp_state_save(ctx, file("b.h5"), "training", trained, &a));
-    scramble(ctx, b.head.w, 3);
-    tp_module_freeze(ctx, &b.root);
-    assert_false(tp_state_load(ctx, file("b.h5"), trained, &b, NULL));
-    check_failed(ctx, TP_EFORMAT, "base_identity is", NULL);
-    tp_module_free(&a.root);
-    tp_module_free(&b.root);
-    tp_scope_end(ctx, s);
-    free_ctx(ctx);
-}
-
-/* Loading needs the net and its largest tensor. */
-static void test_memory(void **state)
-{
-    tp_ctx       *ctx = tp_ctx_new(TP_CPU, 0);
-    tp_module     root;
-    tp_linear     part[8];
-    char          name[8];
-    tp_memory_use before, after;
-
-    (void)state;
-    tp_module_init(ctx, &root, NULL, "Net", "");
-    for (int i = 0; i < 8; i++) {
-        snprintf(name, sizeof name, "p%d", i);
-        tp_linear_init(ctx, &part[i], &root, name, 256, 256, false, TP_F32);
-    }
-    assert_true(tp_module_save(ctx, &root, file("a.h5")));
-    before = tp_memory(ctx);
-    assert_true(tp_module_load(ctx, &root, file("a.h5"), NULL));
-    after = tp_memory(ctx);
-    assert_int_equal(after.now, before.now);
-    assert_true(after.peak <= before.now + 256 * 256 * 4 + 65536);
-    tp_module_free(&root);
-    free_ctx(ctx);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -480,9 +293,6 @@ int main(void)
         cmocka_unit_test(test_misfits_beyond_the_error),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_wrong_use),
-        cmocka_unit_test(test_module),
-        cmocka_unit_test(test_trained_only),
-        cmocka_unit_test(test_memory),
     };
 
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
