@@ -187,6 +187,7 @@ static void run_steps(tp_ctx *ctx, run *t)
         info.elapsed = now() - t->start;
         t->at.step = info.step;
         t->at.last_loss = info.loss;
+        t->at.tokens += info.tokens;
         if (!after_step(ctx, t, &info))
             return;
     }

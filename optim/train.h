@@ -37,6 +37,7 @@ typedef struct tp_progress {
     int64_t validated; /* the last step after which it was validated */
     int64_t best_step; /* of the best validation; 0: none yet */
     int64_t worse;     /* validations since then */
+    int64_t tokens;    /* processed, without padding */
     double  last_loss, best_loss;
 } tp_progress;
 

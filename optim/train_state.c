@@ -10,6 +10,7 @@ bool tp_progress_state(tp_ctx *ctx, tp_progress *p, tp_state *st)
     if (p == NULL)
         return tp_fail(ctx, TP_EARG, "progress_state: no progress") != NULL;
     return tp_state_int(ctx, st, NULL, "step", &p->step) &&
+           tp_state_int(ctx, st, NULL, "tokens_seen", &p->tokens) &&
            tp_state_real(ctx, st, "metrics", "last_loss", &p->last_loss) &&
            tp_state_int(ctx, st, "metrics", "validated", &p->validated) &&
            tp_state_int(ctx, st, "metrics", "best_step", &p->best_step) &&

@@ -162,7 +162,7 @@ static tp_train_plan plan_of(finetune *t)
         .on_step = finetune_on_step,
         .validate = t->valid ? finetune_validate : NULL,
         .on_validation = finetune_on_validation,
-        .stop = &interrupted,
+        .stop = t->stop,
         .stop_after = cli_int(c, "stop-after"),
         .save_every = cli_int(c, "save-every"),
         .save = resume_save,
@@ -227,7 +227,7 @@ static void finish(finetune *t, const tp_train_result *r)
 
 static int run(cli *c)
 {
-    finetune        t = { .c = c };
+    finetune        t = { .c = c, .stop = &interrupted };
     tp_train_result r = { 0 };
     int             rc;
 

@@ -24,6 +24,7 @@ typedef struct finetune {
     bool        same_folder; /* the checkpoint is one of this run's folder */
     int64_t     first;       /* steps that were done before */
     tp_progress progress;
+    const volatile int *stop; /* a signal has come */
 } finetune;
 
 /* Callbacks of tp_train. */

@@ -239,8 +239,9 @@ bool resume_save(tp_ctx *ctx, void *user, const tp_progress *progress)
 {
     finetune *t = user;
     int64_t   every = cli_int(t->c, "save-every");
-    bool      last = every == 0 || progress->step % every != 0; /* only because the run ends here */
-    char      path[4096];
+    bool      last = *t->stop || every == 0 || progress->step % every != 0 ||
+                progress->step == cli_int(t->c, "stop-after"); /* the run ends here, and nothing else is left of it */
+    char path[4096];
 
     t->progress = *progress;
     run_log_sync(&t->folder);

@@ -28,7 +28,7 @@ static inline const char *file(const char *name)
 static inline int drop_folder(void **state)
 {
     (void)state;
-    for (const char *const *n = (const char *const[]){ "a.h5", "b.h5", "c.h5", NULL }; *n != NULL; n++)
+    for (const char *const *n = (const char *const[]){ "a.h5", "b.h5", "c.h5", "a.safetensors", NULL }; *n != NULL; n++)
         unlink(file(*n));
     return rmdir(folder);
 }

@@ -60,6 +60,39 @@ static void trained(tp_ctx *ctx, void *user, tp_state *st)
     tp_random_state(ctx, st);
 }
 
+static void write_param(tp_module *m, tp_param *p, const char *name, void *user)
+{
+    (void)m;
+    if (strcmp(name, "head.weight") != 0)
+        tp_writer_tensor((*p->slot)->ctx, user, "", name, *p->slot);
+}
+
+/* Other files' names are those of section "model"; one of two tied weights may be missing there. */
+static void test_safetensors(void **state)
+{
+    tp_ctx    *ctx = tp_ctx_new(TP_CPU, 0);
+    net        a, b;
+    unsigned   seed = 1;
+    tp_writer *w;
+
+    (void)state;
+    net_init(ctx, &a, true);
+    net_init(ctx, &b, true);
+    tp_module_params(&a.root, true, randomise, &seed);
+    w = tp_writer_open(ctx, file("a.safetensors"), "safetensors");
+    tp_module_params(&a.root, false, write_param, w);
+    tp_writer_tensor(ctx, w, "", "more", a.norm.w);
+    assert_true(tp_writer_close(ctx, w));
+    assert_false(tp_module_load(ctx, &b.root, file("a.safetensors"), NULL));
+    check_failed(ctx, TP_EFORMAT, "a.safetensors: \"more\" has no place here", NULL);
+    assert_true(tp_module_load(ctx, &b.root, file("a.safetensors"), &(tp_load_opts){ .fit = true }));
+    check_ok(ctx);
+    check_same(ctx, &a, &b);
+    tp_module_free(&a.root);
+    tp_module_free(&b.root);
+    free_ctx(ctx);
+}
+
 static void named_twice(tp_ctx *ctx, void *user, tp_state *st)
 {
     net *n = user;
@@ -159,6 +192,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_module),
+        cmocka_unit_test(test_safetensors),
         cmocka_unit_test(test_named_twice),
         cmocka_unit_test(test_trained_only),
         cmocka_unit_test(test_memory),
