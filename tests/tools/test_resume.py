@@ -185,7 +185,7 @@ class Choosing(Case):
 
     def test_damaged_ones_are_skipped_aloud(self):
         self.run_ok("a", *self.MORE)
-        before = {n: self.bytes("a", n) for n in self.steps("a")}
+        before, log = {n: self.bytes("a", n) for n in self.steps("a")}, self.log("a")
         with open(self.path("a", "step-000012.h5"), "r+b") as f:  # cut
             f.truncate(len(before["step-000012.h5"]) - 100)
         with open(self.path("a", "step-000010.h5"), "r+b") as f:  # one bit of the data
@@ -198,6 +198,7 @@ class Choosing(Case):
         for word in ("skipped: ", "step-000012.h5", "step-000010.h5", "resuming from", "step-000008.h5"):
             self.assertIn(word, told)
         self.assertEqual({n: self.bytes("a", n) for n in self.steps("a")}, before)
+        self.assertEqual(self.log("a"), log)
         self.assertEqual([n for n in os.listdir(self.path("a")) if n.startswith(".")], [])
 
     def test_none_to_go_on_from(self):
