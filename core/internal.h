@@ -124,6 +124,10 @@ const tpi_can     *tpi_can_of(const tp_ctx *ctx);
 /* The next stream of random numbers of this step. */
 tpi_key            tpi_next_key(tp_ctx *ctx, uint32_t purpose);
 
+/* Seed, step and streams drawn in it: all the state that random numbers have. */
+void               tpi_random_get(const tp_ctx *ctx, int64_t v[3]);
+void               tpi_random_set(tp_ctx *ctx, const int64_t v[3]);
+
 /* The module whose forward runs, for messages: path is interned ("model.layers.3.q_proj"), NULL for none.  Returns the
  * one before. */
 const char        *tpi_set_path(tp_ctx *ctx, const char *path);

@@ -6,5 +6,6 @@
 #include "nn/adapter.h"
 #include "nn/layers.h"
 #include "nn/files/files.h"
+#include "nn/state.h"
 
 #endif

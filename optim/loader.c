@@ -3,6 +3,7 @@
  * (order, next) and what both sides use (the ring, under the lock) are kept apart; without a thread the consumer is
  * the producer.
  */
+#include "optim/optim_internal.h"
 #include "optim/order.h"
 
 #include <pthread.h>
@@ -265,6 +266,12 @@ void tp_loader_seek(tp_ctx *ctx, tp_loader *l, tp_loader_place place)
     }
     l->place = place;
     stop(l);
+}
+
+void tpi_loader_look(const tp_loader *l, tp_dataset *data, tp_loader_opts *opts)
+{
+    *data = l->data;
+    *opts = l->opts;
 }
 
 void tp_loader_rewind(tp_loader *l)

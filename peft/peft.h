@@ -58,6 +58,11 @@ TP_API int tp_unmerge(tp_ctx *ctx, tp_module *root);
  */
 TP_API bool tp_adapter_save(tp_ctx *ctx, tp_module *root, const char *path);
 
+/* The adapters below root in a checkpoint (nn/state.h), as tp_adapter_save writes them: such a checkpoint can be given to
+ * tp_adapter_load too.  To load it as a state, the adapters are attached first; types, options and base must be those of
+ * the file. */
+TP_API bool tp_adapters_state(tp_ctx *ctx, tp_module *root, tp_state *st);
+
 typedef struct {
     bool any_base; /* load although the file was trained on another base, where names and shapes fit */
     bool frozen;   /* not to be trained further */

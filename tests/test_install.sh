@@ -10,7 +10,7 @@ pc=$(find "$root" -name tapir.pc | head -n 1)
 [ -n "$pc" ] || { echo "no tapir.pc was installed"; exit 1; }
 lib=$(dirname "$(dirname "$pc")")
 export PKG_CONFIG_PATH="$(dirname "$pc")" PKG_CONFIG_SYSROOT_DIR="$root" LD_LIBRARY_PATH="$lib"
-for example in custom_op mlp custom_adapter finetune_llama; do
+for example in custom_op mlp custom_adapter checkpoints finetune_llama; do
     # shellcheck disable=SC2046
     ${CC:-cc} -std=c11 -D_DEFAULT_SOURCE -Wall -Wextra -Werror "$source/tools/examples/$example.c" \
         $(pkg-config --cflags --libs tapir) -lm -o "$root/$example"
@@ -18,6 +18,7 @@ done
 cd "$root"
 ./custom_op | grep -q "largest error of the gradient"
 ./mlp | tail -n 1 | grep -q "right 9[5-9]\|right 100"
+./checkpoints | grep -q "the same bits as never stopped: yes"
 ./custom_adapter | grep -q "6 layers loaded again"
 # The program of the design on a tiny model with a tokenizer, which the tests ship.
 "./finetune_llama" "$source/tests/golden/tiny-chat" "$source/tests/golden/tiny-chat/train.jsonl" adapter.h5 30 8 > out.txt

@@ -230,6 +230,8 @@ static void describe(const cli_option *o)
 
     if (o->kind == CLI_CHOICE)
         snprintf(left + n, sizeof left - (size_t)n, " %s", o->choices);
+    else if (o->kind == CLI_MAYBE)
+        snprintf(left + n, sizeof left - (size_t)n, "[=TEXT]");
     else if (o->kind != CLI_FLAG)
         snprintf(left + n, sizeof left - (size_t)n, " %s",
                  o->kind == CLI_TEXT  ? "TEXT"
@@ -306,6 +308,8 @@ static int parse_line(cli *c, int argc, char **argv)
             value = "yes";
         } else if (equals != NULL) {
             value = equals + 1;
+        } else if (c->option[i]->kind == CLI_MAYBE) {
+            value = "";
         } else if (k + 1 < argc) {
             value = argv[++k];
         } else {
@@ -321,7 +325,8 @@ static int parse_line(cli *c, int argc, char **argv)
 static bool member_text(const tpi_json *v, const cli_option *o, char *buf, size_t size)
 {
     switch (tpi_json_is(v)) {
-    case TPI_JSON_BOOL: snprintf(buf, size, "yes"); return o->kind == CLI_FLAG;
+    case TPI_JSON_BOOL: snprintf(buf, size, "%s", o->kind == CLI_FLAG ? "yes" : "");
+        return o->kind == CLI_FLAG || o->kind == CLI_MAYBE;
     case TPI_JSON_INT: snprintf(buf, size, "%lld", (long long)tpi_json_integer(v)); return true;
     case TPI_JSON_REAL: snprintf(buf, size, "%.17g", tpi_json_real(v)); return true;
     case TPI_JSON_TEXT: snprintf(buf, size, "%s", tpi_json_string(v, NULL)); return o->kind != CLI_FLAG;

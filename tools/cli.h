@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum { CLI_TEXT, CLI_INT, CLI_REAL, CLI_FLAG, CLI_CHOICE } cli_kind;
+/* CLI_MAYBE is a flag that takes a text behind an equals sign; its text is "" without one. */
+typedef enum { CLI_TEXT, CLI_INT, CLI_REAL, CLI_FLAG, CLI_CHOICE, CLI_MAYBE } cli_kind;
 
 typedef struct {
     const char *name;     /* without the dashes */

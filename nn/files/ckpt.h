@@ -39,4 +39,7 @@ size_t tpi_ckpt_section(const char *path);
  * characters. */
 bool tpi_ckpt_name_ok(const char *section, const char *name);
 
+/* An attribute that may be negative. */
+bool tpi_writer_attr_signed(tp_ctx *ctx, tp_writer *w, const char *where, const char *key, int64_t value);
+
 #endif

@@ -286,6 +286,11 @@ bool tp_writer_attr_int(tp_ctx *ctx, tp_writer *w, const char *where, const char
     return put_attr(ctx, w, where, key, &(tpi_h5_value){ .kind = TPI_H5_U64, .number = value });
 }
 
+bool tpi_writer_attr_signed(tp_ctx *ctx, tp_writer *w, const char *where, const char *key, int64_t value)
+{
+    return put_attr(ctx, w, where, key, &(tpi_h5_value){ .kind = TPI_H5_I64, .number = (uint64_t)value });
+}
+
 bool tp_writer_attr_real(tp_ctx *ctx, tp_writer *w, const char *where, const char *key, double value)
 {
     return put_attr(ctx, w, where, key, &(tpi_h5_value){ .kind = TPI_H5_F64, .real = value });
