@@ -322,8 +322,8 @@ size_t CPU(conv_space)(const tpi_run *r, const tpi_window *c, tpi_conv_part part
 
     if (is_empty(c))
         return 0;
-    if (tpi_dnnl_conv_takes(c, part))
-        return tpi_dnnl_conv_space(c, part, r->threads);
+    if (tpi_dnnl_conv_takes(c))
+        return tpi_dnnl_conv_space(r, c, part);
     p = plan_of(r, c, part);
     return (size_t)p.threads * per_thread(&p);
 }
@@ -343,28 +343,27 @@ static void only_bias(const tpi_window *c, void *y, const void *b)
         tpi_store(c->t, y, i, b ? tpi_load(c->t, b, i / places % c->cout) : 0);
 }
 
-static tp_code by_onednn(const tpi_run *r, const tpi_window *c, tpi_conv_part part, const tpi_conv_operands *o)
+/* TP_EDTYPE: the products are to do it. */
+static tp_code by_onednn(const tpi_run *r, const tpi_window *c, tpi_conv_part part, tpi_conv_operands o)
 {
-    void   *own, *ws = tpi_scratch(r, tpi_dnnl_conv_space(c, part, r->threads), &own);
-    tp_code code = ws ? tpi_dnnl_conv(c, part, r->threads, o, ws) : TP_ENOMEM;
-
-    tpi_free(own);
-    return code;
+    return tpi_dnnl_conv_takes(c) ? tpi_dnnl_conv(r, c, part, &o) : TP_EDTYPE;
 }
 
 tp_code CPU(conv)(const tpi_run *r, const tpi_window *c, void *y, const void *x, const void *w, const void *b)
 {
-    plan  p;
-    void *own;
-    char *ws;
-    int   worst = TP_OK;
+    plan    p;
+    void   *own;
+    char   *ws;
+    int     worst = TP_OK;
+    tp_code code;
 
     if (is_empty(c)) {
         only_bias(c, y, b);
         return TP_OK;
     }
-    if (tpi_dnnl_conv_takes(c, TPI_CONV_Y))
-        return by_onednn(r, c, TPI_CONV_Y, &(tpi_conv_operands){ .x = x, .w = w, .b = b, .out = y });
+    code = by_onednn(r, c, TPI_CONV_Y, (tpi_conv_operands){ .x = x, .w = w, .b = b, .out = y });
+    if (code != TP_EDTYPE)
+        return code;
     p = plan_of(r, c, TPI_CONV_Y);
     ws = tpi_scratch(r, (size_t)p.threads * per_thread(&p), &own);
     if (ws == NULL)
@@ -373,9 +372,9 @@ tp_code CPU(conv)(const tpi_run *r, const tpi_window *c, void *y, const void *x,
     for (int64_t k = 0; k < p.units; k++) {
         int64_t g = k % c->groups;
         unit    u = unit_of(&p, ws + (size_t)omp_get_thread_num() * per_thread(&p), k / c->groups, g, y, x, w, NULL);
-        int     code = (int)forward_unit(&p, &u, b ? tpi_at(b, c->t, g * p.outs) : NULL);
+        int     one = (int)forward_unit(&p, &u, b ? tpi_at(b, c->t, g * p.outs) : NULL);
 
-        worst = code > worst ? code : worst;
+        worst = one > worst ? one : worst;
     }
     tpi_free(own);
     return (tp_code)worst;
@@ -383,17 +382,19 @@ tp_code CPU(conv)(const tpi_run *r, const tpi_window *c, void *y, const void *x,
 
 tp_code CPU(conv_dx)(const tpi_run *r, const tpi_window *c, void *dx, const void *dy, const void *w)
 {
-    plan  p;
-    void *own;
-    char *ws;
-    int   worst = TP_OK;
+    plan    p;
+    void   *own;
+    char   *ws;
+    int     worst = TP_OK;
+    tp_code code;
 
     if (is_empty(c)) {
         clear(c->t, dx, c->n * c->cin * c->in[0] * c->in[1]);
         return TP_OK;
     }
-    if (tpi_dnnl_conv_takes(c, TPI_CONV_DX))
-        return by_onednn(r, c, TPI_CONV_DX, &(tpi_conv_operands){ .dy = dy, .w = w, .out = dx });
+    code = by_onednn(r, c, TPI_CONV_DX, (tpi_conv_operands){ .dy = dy, .w = w, .out = dx });
+    if (code != TP_EDTYPE)
+        return code;
     p = plan_of(r, c, TPI_CONV_DX);
     ws = tpi_scratch(r, (size_t)p.threads * per_thread(&p), &own);
     if (ws == NULL)
@@ -401,9 +402,9 @@ tp_code CPU(conv_dx)(const tpi_run *r, const tpi_window *c, void *dx, const void
 #pragma omp parallel for num_threads(p.threads) if (p.threads > 1) schedule(static) reduction(max : worst)
     for (int64_t k = 0; k < p.units; k++) {
         unit u = unit_of(&p, ws + (size_t)omp_get_thread_num() * per_thread(&p), k / c->groups, k % c->groups, dx, NULL, w, dy);
-        int  code = (int)dx_unit(&p, &u);
+        int  one = (int)dx_unit(&p, &u);
 
-        worst = code > worst ? code : worst;
+        worst = one > worst ? one : worst;
     }
     tpi_free(own);
     return (tp_code)worst;
@@ -432,8 +433,12 @@ tp_code CPU(conv_dw)(const tpi_run *r, const tpi_window *c, void *dw, const void
     char *ws;
     int   worst = TP_OK;
 
-    if (!is_empty(c) && tpi_dnnl_conv_takes(c, TPI_CONV_DW))
-        return by_onednn(r, c, TPI_CONV_DW, &(tpi_conv_operands){ .x = x, .dy = dy, .out = dw, .beta = beta });
+    if (!is_empty(c)) {
+        tp_code code = by_onednn(r, c, TPI_CONV_DW, (tpi_conv_operands){ .x = x, .dy = dy, .out = dw, .beta = beta });
+
+        if (code != TP_EDTYPE)
+            return code;
+    }
     p = plan_of(r, c, TPI_CONV_DW);
     if (beta == 0)
         clear(p.wide, dw, c->cout * p.taps);
@@ -448,11 +453,11 @@ tp_code CPU(conv_dw)(const tpi_run *r, const tpi_window *c, void *dw, const void
     for (int64_t k = 0; k < p.units; k++) {
         char *mine = ws + (size_t)omp_get_thread_num() * per_thread(&p);
         unit  u = unit_of(&p, mine, k / c->groups, k % c->groups, p.sum ? mine + per_thread(&p) - p.sum : dw, x, NULL, dy);
-        int   code;
+        int   one;
 
         u.beta = 1;
-        code = (int)dw_unit(&p, &u);
-        worst = code > worst ? code : worst;
+        one = (int)dw_unit(&p, &u);
+        worst = one > worst ? one : worst;
     }
     if (p.sum)
         add_sums(&p, dw, ws);

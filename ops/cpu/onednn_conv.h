@@ -15,9 +15,10 @@ typedef struct tpi_conv_operands {
 
 /* Whether oneDNN computes this part faster than our products do: dtypes that it has fast code for here, and enough work
  * to pay for its own. */
-bool    tpi_dnnl_conv_takes(const tpi_window *c, tpi_conv_part part);
-/* Bytes of scratch that tpi_dnnl_conv wants, 64-byte aligned. */
-size_t  tpi_dnnl_conv_space(const tpi_window *c, tpi_conv_part part, int threads);
-tp_code tpi_dnnl_conv(const tpi_window *c, tpi_conv_part part, int threads, const tpi_conv_operands *o, void *scratch);
+bool    tpi_dnnl_conv_takes(const tpi_window *c);
+/* Bytes of workspace that tpi_dnnl_conv wants. */
+size_t  tpi_dnnl_conv_space(const tpi_run *r, const tpi_window *c, tpi_conv_part part);
+/* TP_EDTYPE when oneDNN refuses it after all, TP_ENOMEM when memory is out. */
+tp_code tpi_dnnl_conv(const tpi_run *r, const tpi_window *c, tpi_conv_part part, const tpi_conv_operands *o);
 
 #endif

@@ -8,7 +8,10 @@ static const char *const strided_convs[] = {
     "2x3x5x7 2x3x3x2 2", "1x1x2x1 1x1x1x3 1", "1x2x11x6 3x2x5x4 3", "2x1x5x6 3x1x3x3 3", NULL
 };
 static const char *const grouped_convs[] = { "2x4x5x4 6x2x3x3 6", "1x2x7x3 2x1x2x3 2", "0x4x3x3 2x2x3x3 2", NULL };
-static const char *const deep_convs[] = { "3x13x9x7 17x13x3x3 17", "2x32x8x8 16x32x3x3 16", NULL };
+/* enough work for threads, and for oneDNN */
+static const char *const deep_convs[] = { "3x13x9x7 17x13x3x3 17", "3x13x17x14 23x13x3x3 23", NULL };
+static const char *const deep_groups[] = { "4x32x10x11 32x16x3x3 32", NULL };
+static const char *const deep_strides[] = { "4x40x11x11 32x40x3x3 32", NULL };
 static const char *const planes[] = { "2x3x5x7", "1x1x3x3", "0x2x4x5", "1x1x11x4", "1x2x6x6", NULL };
 static const char *const batches[] = { "3x4x5x2 4 4", "7x3 3 3", "0x3x2 3 3", "2x1x5 1 1", "1x2x3 2 2", "5x13x1 13 13", NULL };
 static const char *const fixed_batches[] = { "3x4x5x2 4 4", "7x3 3 3", "0x3x2 3 3", "1x1 1 1", NULL };
@@ -138,6 +141,8 @@ const op_case op_cases_nets[] = {
     { "tp_conv2d", "RRR", strided_convs, OP_GRAD, .fn = conv_dilated },
     { "tp_conv2d", "RRR", grouped_convs, OP_GRAD, .fn = conv_groups },
     { "tp_conv2d", "RRR", deep_convs, OP_GRAD | OP_LARGE, .fn = conv_same },
+    { "tp_conv2d", "RRR", deep_groups, OP_GRAD | OP_LARGE, .fn = conv_groups },
+    { "tp_conv2d", "RRR", deep_strides, OP_GRAD | OP_LARGE, .fn = conv_strided },
     { "tp_conv2d", "RR", convs, OP_GRAD, .fn = conv_plain },
     { "tp_max_pool2d", "D", planes, OP_GRAD, .fn = max_pool },
     { "tp_max_pool2d", "D", planes, OP_GRAD, .fn = max_pool_over },
