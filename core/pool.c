@@ -6,8 +6,8 @@
 
 enum { STEP = 64, SMALL = 64 << 10, CHUNK = 1 << 20, LINEAR = 16 /* classes of 64 bytes up to 1 KiB */ };
 
-/* Large sizes vary from batch to batch: a free block of up to twice the size (NEAR classes) serves before the system is asked, and
- * SPARE bytes may always lie unused, or the pool would grow with every new length. */
+/* Large sizes vary from batch to batch: a free block of up to twice the size (NEAR classes) serves before the system is
+ * asked, and only SPARE bytes may always lie unused, or the pool would grow with every new length. */
 enum { LARGE = 1 << 20, NEAR = 8, SPARE = 32 << 20 };
 
 /* Classes: multiples of 64 up to 1 KiB, then 8 an octave (waste at most 12.5 %). */

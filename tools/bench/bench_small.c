@@ -2,7 +2,8 @@
  * bench_small.c - what Tapir takes for small networks and for single ops on 16 M floats; bench_small.py sets it beside PyTorch.
  *
  * build: cc -O2 -fopenmp bench_small.c -o bench_small $(pkg-config --cflags --libs tapir)
- * usage: bench_small CASE THREADS     mlp gpt32 gpt1 cnn: seconds a training step; ops: seconds of each op, a line "NAME SECONDS" each
+ * usage: bench_small CASE THREADS     mlp gpt32 gpt1 cnn: seconds a training step;
+ *        ops: seconds of each op; a line "NAME SECONDS" each
  */
 #include <tapir.h>
 
@@ -127,7 +128,8 @@ static double train(tp_ctx *ctx, loss_fn loss, void *net, tp_module *root, tp_te
 static void run_mlp(tp_ctx *ctx)
 {
     mlp        net;
-    tp_tensor *x = tp_randn(ctx, TP_F32, TP_SHAPE(MLP_BATCH, MLP_IN)), *want = tp_randint(ctx, TP_I64, TP_SHAPE(MLP_BATCH), 0, MLP_OUT);
+    tp_tensor *x = tp_randn(ctx, TP_F32, TP_SHAPE(MLP_BATCH, MLP_IN));
+    tp_tensor *want = tp_randint(ctx, TP_I64, TP_SHAPE(MLP_BATCH), 0, MLP_OUT);
 
     tp_module_init(ctx, &net.m, NULL, "MLP", "");
     tp_linear_init(ctx, &net.one, &net.m, "one", MLP_IN, 64, true, TP_F32);
@@ -139,7 +141,8 @@ static void run_mlp(tp_ctx *ctx)
 static void run_gpt(tp_ctx *ctx, const char *name, int batch)
 {
     gpt       *g = calloc(1, sizeof *g);
-    tp_tensor *x = tp_randint(ctx, TP_I64, TP_SHAPE(batch, CONTEXT), 0, VOCAB), *want = tp_randint(ctx, TP_I64, TP_SHAPE(batch, CONTEXT), 0, VOCAB);
+    tp_tensor *x = tp_randint(ctx, TP_I64, TP_SHAPE(batch, CONTEXT), 0, VOCAB);
+    tp_tensor *want = tp_randint(ctx, TP_I64, TP_SHAPE(batch, CONTEXT), 0, VOCAB);
 
     if (!g)
         return;
@@ -227,7 +230,7 @@ int main(int argc, char **argv)
 {
     tp_ctx     *ctx = tp_ctx_new(TP_CPU, 0);
     const char *what = argc > 1 ? argv[1] : "";
-    int         threads = argc > 2 ? atoi(argv[2]) : 1;
+    int         threads = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 1;
 
     tp_set_threads(ctx, threads);
     if (!strcmp(what, "mlp"))
