@@ -9,6 +9,7 @@
 #define TPI_H5_HEAD_H
 
 #include "nn/files/disk.h"
+#include "nn/files/stored.h"
 
 /* The file, and how many bytes of metadata may still be read: no arrangement of links makes the work grow beyond the
  * file. */
@@ -31,14 +32,17 @@ enum {
     TPI_H5_SPACE = 1,
     TPI_H5_LINK_INFO = 2,
     TPI_H5_TYPE = 3,
+    TPI_H5_FILL = 5,
     TPI_H5_LINK = 6,
     TPI_H5_EXTERNAL = 7,
     TPI_H5_LAYOUT = 8,
+    TPI_H5_GROUP_INFO = 10,
     TPI_H5_FILTER = 11,
     TPI_H5_ATTR = 12,
     TPI_H5_CONTINUE = 16,
     TPI_H5_SYMBOLS = 17,
     TPI_H5_ATTR_INFO = 21,
+    TPI_H5_NAMES = 22,
     TPI_H5_MESSAGES = 24
 };
 
@@ -58,6 +62,12 @@ typedef struct tpi_h5_message {
     int           type, flags;
     tpi_h5_cursor body;
 } tpi_h5_message;
+
+/* The type of an encoded one (version 1 to 5, whose encodings of these are equal); NULL: none that Tapir has. */
+const tpi_stored *tpi_h5_type_of(tpi_h5_cursor c);
+/* Encodes t; the number of bytes, 0 when it is none of an HDF5 file. */
+enum { TPI_H5_TYPE_MOST = 40 };
+size_t tpi_h5_encode_type(const tpi_stored *t, uint8_t to[TPI_H5_TYPE_MOST]);
 
 /* The checksum of all metadata: Bob Jenkins' lookup3. */
 uint32_t tpi_h5_checksum(const uint8_t *p, size_t n);

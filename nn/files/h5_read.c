@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DEPTH = 32, MAX_NODES = 1000000, MAX_ATTRS = 64, MAX_TEXT = 60001 };
+enum { MAX_DEPTH = 32, MAX_NODES = 1000000, MAX_ATTRS = 64, MAX_TEXT = 60001, STRING = 3 };
 
 /* An object that is still to be visited. */
 typedef struct pending {
@@ -35,54 +35,7 @@ static bool walk_bad(walk *w, const char *path, const char *what)
     return false;
 }
 
-/* ---- types ----------------------------------------------------------------------------------------------------------- */
-
-/* What follows class and version in an encoded type: three bytes of bits, size, and the properties. */
-typedef struct encoded_type {
-    const char *name;
-    uint8_t     kind, n; /* class; bytes that count */
-    uint8_t     bytes[19];
-} encoded_type;
-
-enum { FIXED = 0, FLOAT = 1, STRING = 3, ENUM = 8 };
-
-static const encoded_type types[] = {
-    { "F32", FLOAT, 19, { 0x20, 31, 0, 4, 0, 0, 0, 0, 0, 32, 0, 23, 8, 0, 23, 127, 0, 0, 0 } },
-    { "BF16", FLOAT, 19, { 0x20, 15, 0, 2, 0, 0, 0, 0, 0, 16, 0, 7, 8, 0, 7, 127, 0, 0, 0 } },
-    { "F16", FLOAT, 19, { 0x20, 15, 0, 2, 0, 0, 0, 0, 0, 16, 0, 10, 5, 0, 10, 15, 0, 0, 0 } },
-    { "F64", FLOAT, 19, { 0x20, 63, 0, 8, 0, 0, 0, 0, 0, 64, 0, 52, 11, 0, 52, 0xff, 3, 0, 0 } },
-    { "U8", FIXED, 11, { 0, 0, 0, 1, 0, 0, 0, 0, 0, 8, 0 } },
-    { "U16", FIXED, 11, { 0, 0, 0, 2, 0, 0, 0, 0, 0, 16, 0 } },
-    { "U32", FIXED, 11, { 0, 0, 0, 4, 0, 0, 0, 0, 0, 32, 0 } },
-    { "U64", FIXED, 11, { 0, 0, 0, 8, 0, 0, 0, 0, 0, 64, 0 } },
-    { "I8", FIXED, 11, { 8, 0, 0, 1, 0, 0, 0, 0, 0, 8, 0 } },
-    { "I16", FIXED, 11, { 8, 0, 0, 2, 0, 0, 0, 0, 0, 16, 0 } },
-    { "I32", FIXED, 11, { 8, 0, 0, 4, 0, 0, 0, 0, 0, 32, 0 } },
-    { "I64", FIXED, 11, { 8, 0, 0, 8, 0, 0, 0, 0, 0, 64, 0 } },
-};
-
-/* h5py's bool: an enumeration of two members over int8.  Versions of the two type encodings may differ. */
-static bool is_bool(const uint8_t *p, size_t n)
-{
-    static const uint8_t head[] = { 2, 0, 0, 1, 0, 0, 0 }, base[] = { 8, 0, 0, 1, 0, 0, 0, 0, 0, 8, 0 };
-    static const char    names[] = "FALSE\0TRUE\0\0\1"; /* members, then their values */
-
-    return n >= 8 + 12 + sizeof names - 1 && (p[0] & 15) == ENUM && memcmp(p + 1, head, sizeof head) == 0 &&
-           (p[8] & 15) == FIXED && memcmp(p + 9, base, sizeof base) == 0 &&
-           memcmp(p + 20, names, sizeof names - 1) == 0;
-}
-
-static const tpi_stored *type_of(tpi_h5_cursor c)
-{
-    size_t n = (size_t)(c.end - c.at), i;
-
-    if (n < 8 || c.at[0] >> 4 < 1 || c.at[0] >> 4 > 5)
-        return NULL;
-    for (i = 0; i < sizeof types / sizeof types[0]; i++)
-        if ((c.at[0] & 15) == types[i].kind && n > types[i].n && memcmp(c.at + 1, types[i].bytes, types[i].n) == 0)
-            return tpi_stored_named(types[i].name, strlen(types[i].name));
-    return is_bool(c.at, n) ? tpi_stored_of(TP_BOOL) : NULL;
-}
+/* ---- shapes -------------------------------------------------------------------------------------------------------- */
 
 /* Version 2: version, rank, flags, kind (0 scalar, 1 simple, 2 null), dims, and the most they may become, which is
  * ignored. */
@@ -152,7 +105,7 @@ static void read_message(object *o, const tpi_h5_message *m)
 {
     switch (m->type) {
     case TPI_H5_TYPE:
-        o->node.type = type_of(m->body);
+        o->node.type = tpi_h5_type_of(m->body);
         o->type = true;
         break;
     case TPI_H5_SPACE:
@@ -263,7 +216,7 @@ static bool read_links(walk *w, const pending *at, const tpi_h5_head *h)
 /* A value of one element: texts end in a NUL that may be missing. */
 static bool attr_value(tpi_h5_cursor type, tpi_h5_cursor data, tpi_h5_value *v, char *text)
 {
-    const tpi_stored *t = type_of(type);
+    const tpi_stored *t = tpi_h5_type_of(type);
     size_t            size;
     uint64_t          bits;
     float             f;

@@ -63,7 +63,7 @@ static void load_gguf(tp_ctx *ctx)
 }
 
 /* Runs fn with allocation 0, 1, 2, ... failing (or all from there on), until it has no more.  One that fails alone may
- * do no harm: the pool and libhdf5 try again. */
+ * do no harm: the pool tries again. */
 static void sweep(const char *name, void (*fn)(tp_ctx *ctx), bool always)
 {
     long i = -1, n;
