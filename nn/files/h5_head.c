@@ -83,15 +83,14 @@ uint64_t tpi_h5_take(tpi_h5_cursor *c, int n)
     return v;
 }
 
-static bool sum_ok(const uint8_t *p, size_t n)
+bool tpi_h5_sum_ok(const uint8_t *p, size_t n)
 {
     tpi_h5_cursor c = { p + n, p + n + 4, false };
 
     return tpi_h5_take(&c, 4) == tpi_h5_checksum(p, n);
 }
 
-/* n bytes at `at`, with nothing asked for that the file does not have. */
-static const char *load(tpi_h5_source *s, uint64_t at, uint64_t n, uint8_t **p)
+const char *tpi_h5_bytes(tpi_h5_source *s, uint64_t at, uint64_t n, uint8_t **p)
 {
     uint64_t size = (uint64_t)s->disk->size;
 
@@ -126,7 +125,7 @@ const char *tpi_h5_open(tpi_h5_source *s, uint64_t *root)
         return "no HDF5 file";
     if (head[8] != 3 || head[9] != 8 || head[10] != 8)
         return "an HDF5 file, but no Tapir checkpoint: its superblock is not of version 3";
-    if (!sum_ok(head, SUPERBLOCK - 4))
+    if (!tpi_h5_sum_ok(head, SUPERBLOCK - 4))
         return "the superblock is damaged";
     base = tpi_h5_take(&c, 8);
     extension = tpi_h5_take(&c, 8);
@@ -158,7 +157,7 @@ static const char *load_first(tpi_h5_source *s, uint64_t address, tpi_h5_head *h
 {
     uint64_t      left = address < (uint64_t)s->disk->size ? (uint64_t)s->disk->size - address : 0, size;
     uint8_t      *p;
-    const char   *why = load(s, address, left < 40 ? left : 40, &p);
+    const char   *why = tpi_h5_bytes(s, address, left < 40 ? left : 40, &p);
     tpi_h5_cursor c;
     int           flags;
     size_t        from;
@@ -177,10 +176,10 @@ static const char *load_first(tpi_h5_source *s, uint64_t address, tpi_h5_head *h
     tpi_free(p);
     if (c.bad || flags & 0xc0 || size > left)
         return "an object header that is damaged or of a version that Tapir does not write";
-    why = load(s, address, from + size + 4, &p);
+    why = tpi_h5_bytes(s, address, from + size + 4, &p);
     if (why)
         return why;
-    if (sum_ok(p, from + (size_t)size))
+    if (tpi_h5_sum_ok(p, from + (size_t)size))
         return keep_chunk(s, h, p, from, from + (size_t)size);
     tpi_free(p);
     return "an object header is damaged: its checksum is wrong";
@@ -191,11 +190,11 @@ static const char *load_more(tpi_h5_source *s, tpi_h5_head *h, tpi_h5_cursor c)
 {
     uint64_t    address = tpi_h5_take(&c, 8), size = tpi_h5_take(&c, 8);
     uint8_t    *p;
-    const char *why = c.bad || size < 8 ? "an object header that goes on nowhere" : load(s, address, size, &p);
+    const char *why = c.bad || size < 8 ? "an object header that goes on nowhere" : tpi_h5_bytes(s, address, size, &p);
 
     if (why)
         return why;
-    if (memcmp(p, "OCHK", 4) == 0 && sum_ok(p, (size_t)size - 4))
+    if (memcmp(p, "OCHK", 4) == 0 && tpi_h5_sum_ok(p, (size_t)size - 4))
         return keep_chunk(s, h, p, 4, (size_t)size - 4);
     tpi_free(p);
     return "an object header is damaged: its checksum is wrong";

@@ -3,7 +3,7 @@
  *
  * libhdf5 is not safe on damaged files (it frees what it never set when a checksum fails half-way through a group), and
  * Tapir's own files need very little of the format: superblock 3 and object headers 2, whose links and attributes all
- * stand in the header.
+ * stand in the header; those of others have more than a few of them in heaps (h5_dense.c).
  */
 #ifndef TPI_H5_HEAD_H
 #define TPI_H5_HEAD_H
@@ -72,10 +72,21 @@ size_t tpi_h5_encode_type(const tpi_stored *t, uint8_t to[TPI_H5_TYPE_MOST]);
 /* The checksum of all metadata: Bob Jenkins' lookup3. */
 uint32_t tpi_h5_checksum(const uint8_t *p, size_t n);
 
+/* Whether n bytes are followed by their checksum. */
+bool     tpi_h5_sum_ok(const uint8_t *p, size_t n);
+
 /* Each gives NULL, or what is wrong in a few words ("" when the context has the error already). */
 const char *tpi_h5_open(tpi_h5_source *s, uint64_t *root);
 const char *tpi_h5_load(tpi_h5_source *s, uint64_t address, tpi_h5_head *h);
 void        tpi_h5_unload(tpi_h5_head *h);
+/* n bytes at `at`, with nothing asked for that the file does not have. */
+const char *tpi_h5_bytes(tpi_h5_source *s, uint64_t at, uint64_t n, uint8_t **p);
+
+/* The messages in a heap that a tree leads to, in no order; a `found` that returns false, having failed, ends it. */
+enum { TPI_H5_LINK_TREE = 5, TPI_H5_ATTR_TREE = 8 };
+typedef bool (*tpi_h5_found)(void *user, tpi_h5_cursor body);
+const char *tpi_h5_dense(tpi_h5_source *s, uint64_t heap, uint64_t tree, int type, tpi_h5_found found, void *user);
+
 /* The next message of a loaded header: begin with *chunk = *at = 0. */
 bool        tpi_h5_next(const tpi_h5_head *h, size_t *chunk, size_t *at, tpi_h5_message *m);
 

@@ -63,6 +63,7 @@ static bool space_of(tpi_h5_cursor c, int *ndim, int64_t *dim)
 typedef struct object {
     tpi_h5_node node;
     bool        type, space, layout, links; /* messages that were there */
+    uint64_t    link_heap, link_tree, attr_heap, attr_tree; /* UINT64_MAX: everything is in the header */
     const char *why;                        /* what is wrong */
 } object;
 
@@ -89,16 +90,18 @@ static void read_layout(object *o, tpi_h5_cursor c)
         o->why = "a layout that is cut short";
 }
 
-/* Tables of links or attributes outside of the header: two addresses at the end, which must be none. */
-static bool is_dense(tpi_h5_cursor c, int counter)
+/* Where links or attributes stand outside of the header: version, flags, (a counter,) heap, tree. */
+static void read_dense(object *o, tpi_h5_cursor c, int counter, uint64_t *heap, uint64_t *tree)
 {
-    uint64_t flags, heap;
+    uint64_t flags;
 
     tpi_h5_take(&c, 1);
     flags = tpi_h5_take(&c, 1);
     tpi_h5_take(&c, flags & 1 ? counter : 0);
-    heap = tpi_h5_take(&c, 8);
-    return c.bad || heap != UINT64_MAX;
+    *heap = tpi_h5_take(&c, 8);
+    *tree = tpi_h5_take(&c, 8);
+    if (c.bad)
+        o->why = "a message that is cut short";
 }
 
 static void read_message(object *o, const tpi_h5_message *m)
@@ -116,13 +119,9 @@ static void read_message(object *o, const tpi_h5_message *m)
     case TPI_H5_LAYOUT: read_layout(o, m->body); break;
     case TPI_H5_LINK_INFO:
         o->links = true;
-        if (is_dense(m->body, 8))
-            o->why = "a group whose links stand outside of its header";
+        read_dense(o, m->body, 8, &o->link_heap, &o->link_tree);
         break;
-    case TPI_H5_ATTR_INFO:
-        if (is_dense(m->body, 2))
-            o->why = "attributes that stand outside of the header";
-        break;
+    case TPI_H5_ATTR_INFO: read_dense(o, m->body, 2, &o->attr_heap, &o->attr_tree); break;
     case TPI_H5_FILTER:
     case TPI_H5_EXTERNAL: o->why = "filtered or external values"; break;
     case TPI_H5_SYMBOLS: o->why = "a group of the old format"; break;
@@ -198,17 +197,36 @@ static int by_path_down(const void *a, const void *b)
     return strcmp(((const pending *)b)->path, ((const pending *)a)->path);
 }
 
-static bool read_links(walk *w, const pending *at, const tpi_h5_head *h)
+/* What is done with the links or attributes of one object. */
+typedef struct finding {
+    walk       *w;
+    pending     at;
+    int         n;    /* attributes so far */
+    char       *text; /* for their values */
+} finding;
+
+static bool link_found(void *user, tpi_h5_cursor body)
+{
+    finding *f = user;
+
+    return read_link(f->w, &f->at, body);
+}
+
+static bool read_links(walk *w, const pending *at, const tpi_h5_head *h, const object *o)
 {
     size_t         chunk = 0, place = 0, first = w->n;
+    finding        f = { .w = w, .at = *at };
+    const char    *why = NULL;
     tpi_h5_message m;
 
     while (tpi_h5_next(h, &chunk, &place, &m))
         if (m.type == TPI_H5_LINK && !read_link(w, at, m.body))
             return false;
+    if (o->link_heap != UINT64_MAX)
+        why = tpi_h5_dense(&w->s, o->link_heap, o->link_tree, TPI_H5_LINK_TREE, link_found, &f);
     if (w->n > first + 1)
         qsort(w->todo + first, w->n - first, sizeof *w->todo, by_path_down);
-    return true;
+    return why ? walk_bad(w, at->path, why) : true;
 }
 
 /* ---- attributes ------------------------------------------------------------------------------------------------------ */
@@ -276,28 +294,37 @@ static bool read_attr(walk *w, const char *path, tpi_h5_cursor c, char *text)
     return w->v->attr(w->v->user, path, key, &v);
 }
 
-static bool read_attrs(walk *w, const char *path, const tpi_h5_head *h)
+static bool attr_found(void *user, tpi_h5_cursor body)
+{
+    finding *f = user;
+
+    return ++f->n <= MAX_ATTRS ? read_attr(f->w, f->at.path, body, f->text)
+                               : walk_bad(f->w, f->at.path, "more than 64 attributes");
+}
+
+static bool read_attrs(walk *w, const pending *at, const tpi_h5_head *h, const object *o)
 {
     size_t         chunk = 0, place = 0;
-    int            n = 0;
-    char          *text = tpi_alloc(w->s.ctx, MAX_TEXT + 1, 1);
+    finding        f = { .w = w, .at = *at, .text = tpi_alloc(w->s.ctx, MAX_TEXT + 1, 1) };
+    const char    *why = NULL;
     tpi_h5_message m;
-    bool           ok = text != NULL;
+    bool           ok = f.text != NULL;
 
-    while (ok && tpi_h5_next(h, &chunk, &place, &m)) {
-        if (m.type != TPI_H5_ATTR)
-            continue;
-        ok = ++n <= MAX_ATTRS ? read_attr(w, path, m.body, text) : walk_bad(w, path, "more than 64 attributes");
-    }
-    tpi_free(text);
-    return ok;
+    while (ok && tpi_h5_next(h, &chunk, &place, &m))
+        ok = m.type != TPI_H5_ATTR || attr_found(&f, m.body);
+    if (ok && o->attr_heap != UINT64_MAX)
+        why = tpi_h5_dense(&w->s, o->attr_heap, o->attr_tree, TPI_H5_ATTR_TREE, attr_found, &f);
+    tpi_free(f.text);
+    return why ? walk_bad(w, at->path, why) : ok;
 }
 
 /* ---- the walk -------------------------------------------------------------------------------------------------------- */
 
 static bool visit(walk *w, const pending *at, const tpi_h5_head *h)
 {
-    object         o = { .node.path = at->path, .node.address = at->address };
+    object         o = { .node = { .path = at->path, .address = at->address },
+                         .link_heap = UINT64_MAX,
+                         .attr_heap = UINT64_MAX };
     size_t         chunk = 0, place = 0;
     tpi_h5_message m;
 
@@ -308,7 +335,7 @@ static bool visit(walk *w, const pending *at, const tpi_h5_head *h)
         check_set(&o);
     if (o.why)
         return walk_bad(w, at->path, o.why);
-    return w->v->node(w->v->user, &o.node) && read_attrs(w, at->path, h) && (!o.node.group || read_links(w, at, h));
+    return w->v->node(w->v->user, &o.node) && read_attrs(w, at, h, &o) && (!o.node.group || read_links(w, at, h, &o));
 }
 
 bool tpi_h5_visit(tp_ctx *ctx, tpi_disk *disk, const tpi_h5_visitor *v)

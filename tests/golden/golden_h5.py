@@ -1,9 +1,12 @@
-"""Makes tests/golden/h5/by_h5py.h5: an adapter written by h5py alone, as a stranger would, for Tapir to read.
+"""Makes tests/golden/h5: files written by h5py alone, as a stranger would, for Tapir to read.
 
     python tests/golden/golden_h5.py      (needs numpy, h5py)
 
-What Tapir asks for: libver v110, plain contiguous data sets, fixed-length texts, at most eight members or attributes of a group (more
-stand outside of its header), and the attributes below.  Hashes are optional.
+What Tapir asks for: libver v110 or later, plain contiguous data sets, fixed-length texts, and the attributes below.  Hashes are optional.
+
+    by_h5py.h5      an adapter: few members and attributes, which stand in the headers
+    dense.h5        more than eight of both, which stand in heaps: links in a tree of two levels
+    ordered.h5      the same with the order of creation tracked
 """
 import os
 
@@ -13,8 +16,27 @@ import numpy as np
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "h5")
 
 
+def dense(name, ordered):
+    """300 names of two data sets, so that the file stays small, and 20 attributes."""
+    with h5py.File(os.path.join(HERE, name), "w", libver="latest", track_order=ordered) as f:
+        for key, value in (("format", np.bytes_("tapir-checkpoint")), ("format_major", np.uint32(1)), ("kind", np.bytes_("tensors"))):
+            f.attrs["tapir_" + key] = value
+        for i in range(20):
+            f.attrs[f"number{i}"] = np.uint64(i * i)
+        group = f.create_group("model/many", track_order=ordered)
+        for i in range(2):
+            group[f"first{i}"] = np.arange(4, dtype=np.float32) + i
+        for i in range(298):
+            group[f"a_name_that_is_not_so_short_{i}"] = group[f"first{i % 2}"]
+        for i in range(20):
+            group.attrs[f"real{i}"] = i / 4
+        f.attrs["complete"] = np.uint8(1)
+
+
 def main():
     os.makedirs(HERE, exist_ok=True)
+    dense("dense.h5", False)
+    dense("ordered.h5", True)
     with h5py.File(os.path.join(HERE, "by_h5py.h5"), "w", libver=("v110", "v110")) as f:
         f.attrs["tapir_format"] = np.bytes_("tapir-checkpoint")
         f.attrs["tapir_format_major"] = np.uint32(1)

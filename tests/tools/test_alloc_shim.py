@@ -47,7 +47,7 @@ class Refused(unittest.TestCase):
         return ["finetune", *COMMON, "--data", os.path.join(MODEL, "train.jsonl"), "--blocks", "8", "--steps", "1", "--out", out]
 
     def generate(self, out):
-        return ["generate", *COMMON, "--prompt", "a", "--tokens", "2", "--adapter", out]
+        return ["generate", *COMMON, "--prompt", "a", "--max-new", "2", "--adapter", out]
 
     def one(self, args, library, fail, out):
         """What is wrong with the run, or None; whether it failed as it should."""
@@ -68,8 +68,9 @@ class Refused(unittest.TestCase):
 
     def sweep(self, library, command):
         base = os.path.join(self.dir, "base")
-        r = subprocess.run([TAPIR, *self.finetune(base)], capture_output=True, text=True, timeout=60)
-        self.assertEqual(r.returncode, 0, r.stderr)
+        if not os.path.exists(base):
+            r = subprocess.run([TAPIR, *self.finetune(base)], capture_output=True, text=True, timeout=60)
+            self.assertEqual(r.returncode, 0, r.stderr)
         count = os.path.join(self.dir, "count")
         make = self.finetune if command == "finetune" else self.generate
         r = run(make(os.path.join(self.dir, "count-run") if command == "finetune" else base), library, "", count)

@@ -326,6 +326,59 @@ static void a_file_by_h5py(void **state)
     tp_ctx_free(ctx);
 }
 
+/* Links and attributes in heaps (tests/golden/golden_h5.py). */
+static void is_dense(tp_ctx *ctx, tp_file *f)
+{
+    char key[64];
+    int  i;
+
+    assert_int_equal(tp_file_count(f), 300);
+    assert_string_equal(tp_file_meta(f, "number19"), "361");
+    assert_string_equal(tp_file_meta(f, "model/many@real19"), "4.75");
+    for (i = 0; i < 298; i++) {
+        tp_scope s = tp_scope_begin(ctx);
+
+        snprintf(key, sizeof key, "many.a_name_that_is_not_so_short_%d", i);
+        assert_true(tp_f32(ctx, tp_file_read(ctx, f, key, TP_DTYPES))[3] == (float)(3 + i % 2));
+        tp_scope_end(ctx, s);
+    }
+}
+
+static void members_in_heaps(void **state)
+{
+    static const char *const names[] = { "dense", "ordered" };
+    const char              *root = getenv("TAPIR_SOURCE");
+    tp_ctx                  *ctx = tp_ctx_new(TP_REF, 0);
+    char                     path[512];
+    tp_file                 *f;
+    size_t                   i, k, n;
+
+    (void)state;
+    for (i = 0; i < 2; i++) {
+        damage   d = { .ctx = ctx, .path = in_scratch("bad.h5"), .accepted = is_dense };
+        uint32_t seed = 1;
+        char    *p;
+
+        snprintf(path, sizeof path, "%s/tests/golden/h5/%s.h5", root ? root : ".", names[i]);
+        f = tp_file_open(ctx, path);
+        assert_string_equal(tp_error(ctx), "");
+        is_dense(ctx, f);
+        tp_file_close(f);
+        p = read_bytes(path, &n);
+        for (k = 0; k < n; k += n / 1500 + 1) {
+            char was = p[k];
+
+            p[k] = (char)(was ^ 1 << next_random(&seed) % 8);
+            try_variant(&d, p, n);
+            p[k] = was;
+        }
+        print_message("%s: %ld of %ld flips refused\n", names[i], d.refused, d.variants);
+        assert_true(d.refused > d.variants / 3);
+        free(p);
+    }
+    tp_ctx_free(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -339,6 +392,7 @@ int main(void)
         cmocka_unit_test(every_bit),
         cmocka_unit_test(many_tensors),
         cmocka_unit_test(a_file_by_h5py),
+        cmocka_unit_test(members_in_heaps),
     };
 
     return cmocka_run_group_tests(tests, make_scratch, drop_scratch);
