@@ -29,6 +29,8 @@ typedef struct tpi_save {
 
 bool tpi_save_begin(tp_ctx *ctx, tpi_save *s, const char *path) TPI_MUST_USE;
 bool tpi_save_write(tp_ctx *ctx, tpi_save *s, const void *p, size_t n) TPI_MUST_USE;
+/* Lets the disk begin with what has been written. */
+void tpi_save_start(tpi_save *s);
 /* fsync, rename, fsync of the directory.  Ends s either way; after a failure the target is as it was. */
 bool tpi_save_commit(tp_ctx *ctx, tpi_save *s) TPI_MUST_USE;
 void tpi_save_drop(tpi_save *s);
