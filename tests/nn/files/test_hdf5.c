@@ -281,6 +281,81 @@ static void a_flipped_bit_names_its_tensor(void **state)
     tp_ctx_free(ctx);
 }
 
+/* Sampled bits in the values of five tensors: each names its own, the other four are read. */
+static void flips_in_data_name_the_tensor(void **state)
+{
+    tp_ctx    *ctx = tp_ctx_new(TP_REF, 0);
+    tp_writer *w = tp_writer_open(ctx, in_scratch("five.h5"), "model");
+    char      *whole, name[16], told[32];
+    const char *at[5];
+    uint32_t   seed = 7;
+    size_t     n, i, k;
+
+    (void)state;
+    for (i = 0; i < 5; i++) {
+        snprintf(name, sizeof name, "t%zu", i);
+        tp_writer_tensor(ctx, w, "model", name, tp_full(ctx, TP_F32, TP_SHAPE(1000), (double)i + 1));
+    }
+    assert_true(tp_writer_close(ctx, w));
+    whole = read_bytes(in_scratch("five.h5"), &n);
+    for (i = 0; i < 5; i++)
+        at[i] = memmem(whole, n, tp_f32(ctx, tp_full(ctx, TP_F32, TP_SHAPE(1000), (double)i + 1)), 4000);
+    for (i = 0; i < 200; i++) {
+        char   *bit = whole + (at[i % 5] - whole) + next_random(&seed) % 4000;
+        char    mask = (char)(1 << next_random(&seed) % 8);
+        tp_file *f;
+
+        *bit ^= mask;
+        write_bytes(in_scratch("bad.h5"), whole, n);
+        *bit ^= mask;
+        f = tp_file_open(ctx, in_scratch("bad.h5"));
+        for (k = 0; k < 5; k++) {
+            snprintf(name, sizeof name, "t%zu", k);
+            snprintf(told, sizeof told, "\"t%zu\" is damaged", k);
+            if (k != i % 5)
+                assert_non_null(tp_file_read(ctx, f, name, TP_F32));
+            else if (!tp_file_read(ctx, f, name, TP_F32))
+                expect_error(ctx, TP_EFORMAT, told);
+            else
+                fail_msg("a flip in %s was not seen", name);
+        }
+        tp_file_close(f);
+    }
+    free(whole);
+    tp_ctx_free(ctx);
+}
+
+/* What a later Tapir might write, or an interrupted one. */
+static void other_versions(void **state)
+{
+    static const struct {
+        const char *key, *text, *says;
+        uint64_t    number;
+    } cases[] = {
+        { "tapir_format_major", NULL, "a checkpoint of major version 2; this Tapir reads 1", 2 },
+        { "tapir_format_major", NULL, "a checkpoint of major version 0", 0 },
+        { "tapir_requires", "sparse-rows", "needs \"sparse-rows\", which this Tapir does not know", 0 },
+        { "tapir_format", "other", "no Tapir checkpoint", 0 },
+        { "tapir_kind", "recipe", "unknown tapir_kind \"recipe\"", 0 },
+    };
+    tp_ctx *ctx = tp_ctx_new(TP_REF, 0);
+    size_t  i;
+
+    (void)state;
+    for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        tp_writer *w = tp_writer_open(ctx, in_scratch("v.h5"), "model");
+
+        tp_writer_tensor(ctx, w, "model", "a", tp_ones(ctx, TP_F32, TP_SHAPE(2)));
+        if (cases[i].text)
+            tp_writer_attr_text(ctx, w, NULL, cases[i].key, cases[i].text);
+        else
+            tp_writer_attr_int(ctx, w, NULL, cases[i].key, cases[i].number);
+        assert_false(tp_writer_close(ctx, w)); /* it does not read back */
+        expect_error(ctx, TP_EIO, cases[i].says);
+    }
+    tp_ctx_free(ctx);
+}
+
 static void other_files(void **state)
 {
     tp_ctx *ctx = tp_ctx_new(TP_REF, 0);
@@ -388,6 +463,8 @@ int main(void)
         cmocka_unit_test(equal_content_equal_bytes),
         cmocka_unit_test(damaged_files_are_errors),
         cmocka_unit_test(a_flipped_bit_names_its_tensor),
+        cmocka_unit_test(flips_in_data_name_the_tensor),
+        cmocka_unit_test(other_versions),
         cmocka_unit_test(other_files),
         cmocka_unit_test(every_bit),
         cmocka_unit_test(many_tensors),
