@@ -93,7 +93,7 @@ static const char *load_direct(dense *d, uint64_t address, uint64_t offset, uint
         c.bad = true;
     sum = (uint32_t)tpi_h5_take(&c, SUM);
     memset(p + head, 0, SUM);
-    if (c.bad || sum != tpi_h5_checksum(p, size)) {
+    if (c.bad || !tpi_h5_sum_is(p, size, sum)) {
         tpi_free(p);
         return "a table outside of a header is damaged: its checksum is wrong";
     }
@@ -105,7 +105,7 @@ static const char *load_direct(dense *d, uint64_t address, uint64_t offset, uint
     return NULL;
 }
 
-/* A block of either kind at its place in a table; rows with larger blocks than direct ones may be have tables. */
+/* A block of either kind at its place in a table; rows of larger blocks than direct ones have tables. */
 static const char *take_block(dense *d, uint64_t address, uint64_t offset, int row)
 {
     uint64_t size = row_size(d, row);

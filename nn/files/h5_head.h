@@ -69,8 +69,9 @@ const tpi_stored *tpi_h5_type_of(tpi_h5_cursor c);
 enum { TPI_H5_TYPE_MOST = 40 };
 size_t tpi_h5_encode_type(const tpi_stored *t, uint8_t to[TPI_H5_TYPE_MOST]);
 
-/* The checksum of all metadata: Bob Jenkins' lookup3. */
+/* The checksum of all metadata. */
 uint32_t tpi_h5_checksum(const uint8_t *p, size_t n);
+bool     tpi_h5_sum_is(const uint8_t *p, size_t n, uint32_t sum);
 
 /* Whether n bytes are followed by their checksum. */
 bool     tpi_h5_sum_ok(const uint8_t *p, size_t n);
