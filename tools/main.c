@@ -1,5 +1,8 @@
 /* main.c - the tapir program: a sub-command each is one file. */
 #include "tools/commands.h"
+#include "tools/foreign.h"
+
+#include <string.h>
 
 int main(int argc, char **argv)
 {
@@ -7,5 +10,7 @@ int main(int argc, char **argv)
         &cmd_finetune, &cmd_generate, &cmd_eval, &cmd_score, &cmd_tokenize, &cmd_inspect, &cmd_env, NULL,
     };
 
+    if (argc > 1 && strcmp(argv[1], FOREIGN_OPTION) == 0)
+        return foreign_main(argc, argv);
     return cli_main(argc, argv, commands);
 }

@@ -3,6 +3,7 @@
  */
 #include "nn/files/filetable.h"
 #include "nn/files/gguf.h"
+#include "nn/files/h5_trusted.h"
 
 #include <string.h>
 
@@ -16,6 +17,8 @@ enum {
 
 bool tpi_bytes_read(tp_file *f, const tpi_bytes *b, int64_t at, void *p, size_t n)
 {
+    if (f->trusted)
+        return tpi_trusted_read(f, b, at, p, n);
     if (b->value) {
         memcpy(p, (const char *)b->value + at, n);
         return true;

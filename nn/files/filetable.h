@@ -56,6 +56,7 @@ typedef struct tpi_sorted {
 } tpi_sorted;
 
 struct tpi_gguf;
+struct tpi_trusted;
 
 struct tp_file {
     tp_ctx         *ctx;
@@ -72,6 +73,7 @@ struct tp_file {
     size_t          parts, entries, texts, metas, owned;
     size_t          part_cap, entry_cap, text_cap, meta_cap, own_cap;
     struct tpi_gguf *gguf;
+    struct tpi_trusted *trusted; /* read by libhdf5 (h5_trusted.c) */
     char            identity[33];
 };
 

@@ -60,7 +60,8 @@ const char *tpi_h5_open(tpi_h5_source *s, uint64_t *root)
     if (memcmp(head, "\x89HDF\r\n\x1a\n", 8) != 0)
         return "no HDF5 file";
     if (head[8] != 3 || head[9] != 8 || head[10] != 8)
-        return "an HDF5 file, but no Tapir checkpoint: its superblock is not of version 3";
+        return "an HDF5 file, but no Tapir checkpoint: its superblock is not of version 3 (tp_file_open_trusted and the "
+               "program's --foreign read others)";
     if (!tpi_h5_sum_ok(head, SUPERBLOCK - 4))
         return "the superblock is damaged";
     base = tpi_h5_take(&c, 8);
