@@ -47,9 +47,9 @@ code | awk '
         # what C, POSIX, Linux and the compiler bring
         n = split("assert ctype errno float inttypes limits locale math setjmp signal stdalign stdarg stdatomic stdbool " \
                   "stddef stdint stdio stdlib string time threads wchar dirent dlfcn fcntl getopt glob libgen malloc poll " \
-                  "pthread sched semaphore strings termios unistd sys/file sys/ioctl sys/mman sys/prctl sys/resource sys/stat " \
-                  "sys/syscall sys/sysinfo sys/time sys/types sys/uio sys/utsname sys/wait sys/auxv linux/mman linux/audit linux/filter linux/seccomp immintrin " \
-                  "x86intrin cpuid arm_neon omp", a, " ")
+                  "pthread sched semaphore strings termios unistd sys/file sys/ioctl sys/mman sys/resource sys/stat " \
+                  "sys/syscall sys/sysinfo sys/time sys/types sys/uio sys/utsname sys/wait sys/auxv linux/mman immintrin " \
+                  "x86intrin cpuid arm_neon omp sys/prctl linux/audit linux/filter linux/seccomp", a, " ")
         for (i = 1; i <= n; i++) known[a[i] ".h"] = 1
         # third party: header -> files that may include it (extended regex), and how that is said
         party("^jansson", "^core/json\\.c$", "core/json.c")
