@@ -55,7 +55,7 @@ one() {
     mkdir -p "$work/corpus/$1"
     # A text of 64 KiB is long for every reader.  Told by a signal, libFuzzer ends well.
     OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1 \
-        "$work/fuzz_$1" -max_total_time=$((seconds * 30)) -max_len=65536 -timeout=60 -rss_limit_mb=1024 -malloc_limit_mb=600 \
+        "$work/fuzz_$1" -max_total_time=$((seconds * 30)) -max_len=65536 -timeout=1200 -rss_limit_mb=1024 -malloc_limit_mb=600 \
         -artifact_prefix="$work/found/$1-" -print_final_stats=1 "$work/corpus/$1" "tests/fuzz/corpus/$1" \
         >>"$work/$1.log" 2>&1 &
     fuzzer=$!
