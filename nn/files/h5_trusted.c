@@ -20,7 +20,7 @@ enum { MAX_TEXT = 60000 };
 
 struct tpi_trusted {
     hid_t  file, driver;
-    char  *held; /* the values of one data set, read as a whole: chunks know no order of bytes */
+    char  *held; /* the values of one data set */
     size_t held_i;
 };
 
@@ -327,7 +327,6 @@ static bool is_here(hid_t set)
 
 static bool add_set(tp_file *f, const char *path, hid_t set)
 {
-    static const char values[1]; /* they come from libhdf5: tpi_trusted_read */
     hid_t             t = H5Dget_type(set), s = H5Dget_space(set);
     tpi_entry         e = { .type = t >= 0 ? stored_of(t) : NULL };
     int               rank = s >= 0 && H5Sget_simple_extent_type(s) != H5S_NULL ? H5Sget_simple_extent_ndims(s) : -1, i;
@@ -349,7 +348,7 @@ static bool add_set(tp_file *f, const char *path, hid_t set)
                                  "a data set of another type, rank or place than tensors have");
     e.seen.ndim = rank;
     e.seen.name = tpi_file_keep(f, path, strlen(path));
-    e.bytes = (tpi_bytes){ .offset = (int64_t)f->entries, .size = -1, .value = values };
+    e.bytes = (tpi_bytes){ .offset = -1 - (int64_t)f->entries, .size = -1 }; /* of no place: tpi_trusted_hold */
     return e.seen.name && tpi_file_add(f, &e);
 }
 
@@ -408,25 +407,14 @@ bool tpi_trusted_list(tp_file *f)
     return ok && tp_ok(f->ctx);
 }
 
-/* The values of data set i in memory. */
-static bool hold(tp_file *f, size_t i)
+static bool read_set(tp_file *f, const tpi_entry *e, void *to)
 {
-    const tpi_entry *e = &f->entry[i];
-    hid_t            set = -1, t = -1, m = -1;
-    quiet            q;
-    bool             ok;
+    quiet q = enter();
+    hid_t set = H5Dopen2(f->trusted->file, e->seen.name, H5P_DEFAULT), t = set >= 0 ? H5Dget_type(set) : -1;
+    hid_t m = t >= 0 ? memory_type(t) : -1;
+    bool  ok = m >= 0 && (int64_t)H5Tget_size(m) * e->numel == e->bytes.size &&
+              H5Dread(set, m, H5S_ALL, H5S_ALL, H5P_DEFAULT, to) >= 0;
 
-    tpi_free(f->trusted->held);
-    f->trusted->held = tpi_alloc(f->ctx, (size_t)e->bytes.size, 1);
-    f->trusted->held_i = i;
-    if (!f->trusted->held)
-        return false;
-    q = enter();
-    set = H5Dopen2(f->trusted->file, e->seen.name, H5P_DEFAULT);
-    t = set >= 0 ? H5Dget_type(set) : -1;
-    m = t >= 0 ? memory_type(t) : -1;
-    ok = m >= 0 && (int64_t)H5Tget_size(m) * e->numel == e->bytes.size &&
-         H5Dread(set, m, H5S_ALL, H5S_ALL, H5P_DEFAULT, f->trusted->held) >= 0;
     ok = ok || bad(f, e->seen.name, "read its values");
     if (m >= 0)
         H5Tclose(m);
@@ -435,20 +423,41 @@ static bool hold(tp_file *f, size_t i)
     if (set >= 0)
         H5Dclose(set);
     leave(q);
-    if (ok)
-        return true;
+    return ok;
+}
+
+static void let_go(tp_file *f)
+{
+    if (f->trusted->held)
+        f->entry[f->trusted->held_i].bytes.value = NULL;
     tpi_free(f->trusted->held);
     f->trusted->held = NULL;
-    return false;
+}
+
+bool tpi_trusted_hold(tp_file *f, tpi_entry *e)
+{
+    if (e->bytes.value)
+        return true;
+    let_go(f);
+    f->trusted->held = tpi_alloc(f->ctx, (size_t)e->bytes.size + 1, 1);
+    f->trusted->held_i = (size_t)(e - f->entry);
+    if (!f->trusted->held)
+        return false;
+    if (e->bytes.size > 0 && !read_set(f, e, f->trusted->held)) {
+        let_go(f);
+        return false;
+    }
+    e->bytes.value = f->trusted->held;
+    return true;
 }
 
 bool tpi_trusted_read(tp_file *f, const tpi_bytes *b, int64_t at, void *p, size_t n)
 {
-    size_t i = (size_t)b->offset;
+    tpi_entry *e = &f->entry[-1 - b->offset];
 
-    if ((!f->trusted->held || f->trusted->held_i != i) && !hold(f, i))
+    if (!tpi_trusted_hold(f, e))
         return false;
-    memcpy(p, f->trusted->held + at, n);
+    memcpy(p, (const char *)e->bytes.value + at, n);
     return true;
 }
 
@@ -464,7 +473,7 @@ void tpi_trusted_drop(tp_file *f)
     if (f->trusted->driver >= 0)
         H5FDunregister(f->trusted->driver);
     leave(q);
-    tpi_free(f->trusted->held);
+    let_go(f);
     tpi_free(f->trusted);
     f->trusted = NULL;
 }

@@ -8,6 +8,8 @@
 
 /* Lists data sets and attributes of the file's part 0. */
 bool tpi_trusted_list(tp_file *f) TPI_MUST_USE;
+/* Has e's values in memory, as e->bytes.value, until the next one's are asked for: chunks know no order of bytes. */
+bool tpi_trusted_hold(tp_file *f, tpi_entry *e) TPI_MUST_USE;
 bool tpi_trusted_read(tp_file *f, const tpi_bytes *b, int64_t at, void *p, size_t n) TPI_MUST_USE;
 void tpi_trusted_drop(tp_file *f);
 
