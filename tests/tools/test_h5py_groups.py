@@ -2,7 +2,7 @@
 """Tapir and h5py read each other's files: groups of every size as h5py writes them, an adapter rewritten by h5py, and Tapir's own files
 opened, read and extended by h5py.
 
-    TAPIR_BUILD=build TAPIR_SOURCE=. python3 tests/tools/test_h5py.py      (needs h5py, numpy)
+    TAPIR_BUILD=build TAPIR_SOURCE=. python3 tests/tools/test_h5py_groups.py      (needs h5py, numpy)
 """
 import itertools
 import os
@@ -58,11 +58,12 @@ class Files(unittest.TestCase):
                 group = f.create_group("model/g", track_order=ordered)
                 for i in range(n):
                     group[f"t{i * 7919 % n if n % 7919 else i}_{i}"] = np.full(2, i, dtype=np.float32)
-                for i in range(n % 50):
+                attrs = min(n % 50, 8) if ordered else n % 50  # more than 8 in order is more than old versions of h5py can
+                for i in range(attrs):
                     group.attrs[f"k{i}"] = i
             lines = self.inspect(path)
             self.assertEqual(sum(line[0] == "tensor" for line in lines), n, (libver, ordered, n))
-            self.assertEqual(sum(line[0] == "meta" and "@k" in line[1] for line in lines), n % 50, (libver, ordered, n))
+            self.assertEqual(sum(line[0] == "meta" and "@k" in line[1] for line in lines), attrs, (libver, ordered, n))
 
     def test_an_adapter_for_all_layers(self):
         path = self.path("lora.h5")
