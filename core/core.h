@@ -229,6 +229,15 @@ TP_API bool       tp_backward_from(tp_ctx *ctx, tp_tensor *y, tp_tensor *dy);
 /* out[i] = gradient of the one-element y by x[i], a leaf or not (NULL where y does not depend on it), without touching
  * any tp_grad. Frees the calls that it walks, as tp_backward does. */
 TP_API bool       tp_grad_of(tp_ctx *ctx, tp_tensor *y, int n, tp_tensor *const *x, tp_tensor **out);
+/*
+ * The same with the gradients computed by recorded ops (PyTorch's create_graph), so that a loss may be made of them and
+ * walked back from: a gradient penalty, a curvature.  Nothing is freed, y can be walked back from afterwards; recording
+ * is on inside, whatever tp_record said.  Only what lies between y and x[i] counts; there every op must give
+ * backward_ops: + - * /, pow, exp, log, sqrt, tanh, sigmoid and other plain functions, sums, means, products and the
+ * shape ops do.  Fails as tp_backward does; TP_EARG, naming the op, where a second derivative does not exist (a
+ * checkpoint is such an op), where a hook wants to replace a gradient, and inside a hook or an op's backward.
+ */
+TP_API bool       tp_grad_graph(tp_ctx *ctx, tp_tensor *y, int n, tp_tensor *const *x, tp_tensor **out);
 /* Switches recording; returns the previous state. */
 TP_API bool       tp_record(tp_ctx *ctx, bool on);
 TP_API bool       tp_recording(const tp_ctx *ctx);
@@ -302,6 +311,9 @@ struct tp_op {
      * not differentiable.  Recording is off inside.  Of inputs and outputs that forward did not keep only shape and
      * dtype may be read. */
     void (*backward)(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx);
+    /* The same for tp_grad_graph, from public ops alone, which are recorded: recording is on inside.  It may be the
+     * same function as backward.  NULL: the op has no second derivative. */
+    void (*backward_ops)(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx);
 };
 
 #define TP_IN(...) \

@@ -67,7 +67,12 @@ static void reshape_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_t
     dx[0] = reshaped(ctx, dy[0], c->in[0]->ndim, c->in[0]->dim);
 }
 
-static const tp_op reshape_op = { "reshape", sizeof(shape_attr), 1, 0, reshape_forward, reshape_backward };
+static void reshape_ops(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
+{
+    dx[0] = tp_reshape(ctx, dy[0], c->in[0]->ndim, c->in[0]->dim);
+}
+
+static const tp_op reshape_op = { "reshape", sizeof(shape_attr), 1, 0, reshape_forward, reshape_backward, reshape_ops };
 
 /* Puts what is left over in the place of -1. */
 static bool fill_in(tp_ctx *ctx, const tp_tensor *x, shape_attr *a)
@@ -197,8 +202,18 @@ static void permute_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_t
     dx[0] = permuted(ctx, dy[0], back);
 }
 
-static const tp_op permute_op = { "permute", sizeof(permute_attr), 1, 0, permute_forward, permute_backward };
-static const tp_op transpose_op = { "transpose", sizeof(permute_attr), 1, 0, permute_forward, permute_backward };
+static void permute_ops(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
+{
+    const permute_attr *a = c->attr;
+    int                 back[TP_MAX_DIM];
+
+    for (int i = 0; i < dy[0]->ndim; i++)
+        back[a->axis[i]] = i;
+    dx[0] = tp_permute(ctx, dy[0], back, dy[0]->ndim);
+}
+
+static const tp_op permute_op = { "permute", sizeof(permute_attr), 1, 0, permute_forward, permute_backward, permute_ops };
+static const tp_op transpose_op = { "transpose", sizeof(permute_attr), 1, 0, permute_forward, permute_backward, permute_ops };
 
 tp_tensor *tp_permute(tp_ctx *ctx, tp_tensor *x, const int *axes, int n_axes)
 {
@@ -249,7 +264,7 @@ static void broadcast_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp
     dx[0] = tpi_sum_to(ctx, dy[0], c->in[0]);
 }
 
-static const tp_op broadcast_op = { "broadcast_to", sizeof(shape_attr), 1, 0, broadcast_forward, broadcast_backward };
+static const tp_op broadcast_op = { "broadcast_to", sizeof(shape_attr), 1, 0, broadcast_forward, broadcast_backward, broadcast_backward };
 
 tp_tensor *tp_broadcast_to(tp_ctx *ctx, tp_tensor *x, int ndim, const int64_t *dim)
 {
@@ -307,8 +322,29 @@ static void slice_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_ten
         tpi_add_into(ctx, c->op->name, sliced(ctx, g, c->attr), beta, dy[0]);
 }
 
-static const tp_op slice_op = { "slice", sizeof(slice_attr), 1, 0, slice_forward, slice_backward };
-static const tp_op narrow_op = { "narrow", sizeof(slice_attr), 1, 0, slice_forward, slice_backward };
+/* Zeros between and around dy's elements, by recorded ops: seen as [a, n, 1, b], padded to [a, n, step, b], of which
+ * the last step - 1 rows go again. */
+static void slice_ops(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
+{
+    const slice_attr *s = c->attr;
+    tp_tensor        *x = c->in[0], *g = dy[0];
+    int64_t           a = tpi_span(x, 0, s->axis), b = tpi_span(x, s->axis + 1, x->ndim);
+    int64_t           used = s->n > 0 ? (s->n - 1) * s->step + 1 : 0, after = x->dim[s->axis] - s->start - used;
+
+    if (s->n == 0)
+        return;
+    if (s->step > 1) {
+        g = tp_reshape(ctx, g, TP_SHAPE(a, s->n, 1, b));
+        g = tp_pad(ctx, g, (const int64_t[4]){ 0 }, (const int64_t[4]){ 0, 0, s->step - 1, 0 }, 0);
+        g = tp_narrow(ctx, tp_reshape(ctx, g, TP_SHAPE(a, s->n * s->step, b)), 1, 0, used);
+    }
+    g = tp_reshape(ctx, g, TP_SHAPE(a, used, b));
+    g = tp_pad(ctx, g, (const int64_t[3]){ 0, s->start, 0 }, (const int64_t[3]){ 0, after, 0 }, 0);
+    dx[0] = tp_reshape(ctx, g, x->ndim, x->dim);
+}
+
+static const tp_op slice_op = { "slice", sizeof(slice_attr), 1, 0, slice_forward, slice_backward, slice_ops };
+static const tp_op narrow_op = { "narrow", sizeof(slice_attr), 1, 0, slice_forward, slice_backward, slice_ops };
 
 static int64_t clip_to(int64_t i, int64_t n)
 {
