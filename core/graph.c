@@ -72,8 +72,8 @@ uint64_t tpi_graph_wants(const tpi_rec *rec)
 {
     uint64_t leads = 0;
 
-    for (int i = 0; i < rec->c.n_in; i++)
-        if (rec->c.in[i] != NULL && rec->c.in[i]->leads)
+    for (int i = 0; i < rec->c.n_in; i++) /* of what was walked already nobody knows: it is to become an error */
+        if (rec->c.in[i] != NULL && (rec->c.in[i]->leads || rec->c.in[i]->walked))
             leads |= (uint64_t)1 << (i < 63 ? i : 63);
     return leads & rec->wants;
 }
