@@ -58,7 +58,7 @@ typedef enum {
     TP_EARG,    /* any other wrong argument or use */
     TP_EIO,     /* a file that cannot be read or written */
     TP_EFORMAT, /* a file whose content is wrong */
-    TP_ENUM,    /* NaN or Inf where anomaly mode or the training loop found one */
+    TP_ENUM,    /* NaN or Inf where none may be; a matrix that cannot be factored */
     TP_EINTR    /* interrupted */
 } tp_code;
 
