@@ -194,12 +194,17 @@ TP_API int64_t    *tp_i64(tp_ctx *ctx, tp_tensor *x);
 TP_API double      tp_item(tp_ctx *ctx, const tp_tensor *x);
 /* The element at index[0..ndim). */
 TP_API double      tp_at(tp_ctx *ctx, const tp_tensor *x, int ndim, const int64_t *index);
+/* Makes the element there value, converted as tp_copy_to does: counts as a change of the values. */
+TP_API bool        tp_set_at(tp_ctx *ctx, tp_tensor *x, int ndim, const int64_t *index, double value);
 /* Writes x, converted to t, row by row into p, which has room for size bytes. */
 TP_API bool        tp_copy_out(tp_ctx *ctx, const tp_tensor *x, tp_dtype t, void *p, size_t size);
 /* Copies src into dst, converting: shapes must be equal.  To integers: toward zero, saturating, NaN gives 0.  Views of
  * one storage may overlap; a dst that shows an element several times is TP_EARG.  Not recorded.  The only public way to
  * write into a tensor. */
 TP_API bool        tp_copy_to(tp_ctx *ctx, tp_tensor *dst, const tp_tensor *src);
+/* A copy, in ctx and on its device, of x, which belongs to the context `other`; tp_cast converts it.  The one way from
+ * one device to another.  An error of either context is one of ctx. */
+TP_API tp_tensor  *tp_copy_from(tp_ctx *ctx, tp_ctx *other, const tp_tensor *x);
 /* Prints as numpy does: dtype, shape, values with elision. */
 TP_API void        tp_print(tp_ctx *ctx, const tp_tensor *x, FILE *f);
 

@@ -151,8 +151,9 @@ static tp_tensor *logsumexp_forward(tp_ctx *ctx, tp_call *c)
 static void logsumexp_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
 {
     const stat_attr *a = c->attr;
-    tp_tensor       *x = c->in[0], *y = finite_or_zero(ctx, c->out[0]), *p;
+    tp_tensor       *x = c->in[0], *zero = tpi_scalar(ctx, (tp_dtype)x->dtype, 0), *y = c->out[0], *p;
 
+    y = tp_where(ctx, tp_eq(ctx, y, tpi_scalar(ctx, (tp_dtype)x->dtype, -INFINITY)), zero, y); /* all masked: 0 */
     p = tp_exp(ctx, tp_sub(ctx, x, tpi_spread(ctx, y, x, a->on)));
     dx[0] = tp_mul(ctx, p, tpi_spread(ctx, dy[0], x, a->on));
 }
