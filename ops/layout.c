@@ -286,7 +286,9 @@ static void broadcast_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp
     dx[0] = tpi_sum_to(ctx, dy[0], c->in[0]);
 }
 
-static const tp_op broadcast_op = { "broadcast_to", sizeof(shape_attr), 1, 0, broadcast_forward, broadcast_backward, broadcast_backward };
+static const tp_op broadcast_op = {
+    "broadcast_to", sizeof(shape_attr), 1, 0, broadcast_forward, broadcast_backward, broadcast_backward
+};
 
 static tp_tensor *broadcast(tp_ctx *ctx, const char *op, tp_tensor *x, int ndim, const int64_t *dim)
 {

@@ -68,7 +68,7 @@ def line(op, f, t, inputs, args, dy, composed):
             row["dy"] = flat(dy)
             row["grads"] = [flat(next(grads)) if x is not None and x.requires_grad else None for x in leaves]
     except (RuntimeError, NotImplementedError) as e:
-        if t in FLOATS[:2] or "not implemented for" not in str(e):
+        if t in FLOATS[:2] or "implemented for" not in str(e):
             raise
         return None
     return row
