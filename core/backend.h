@@ -139,6 +139,26 @@ typedef struct tpi_sets {
     tp_dtype t, wt; /* of w and b: t or f32 */
 } tpi_sets;
 
+typedef enum { TPI_QR, TPI_SVD, TPI_CHOLESKY, TPI_SOLVE } tpi_factor_kind;
+/*
+ * One matrix to be factored, finite, of dtype t (f32 f64).  Everything is stored by columns, without gaps; k is min(m, n)
+ * but for TPI_SOLVE.  x is used up.
+ *
+ *   QR        x [m, n] = u v,  u [m, k] with orthonormal columns, v [k, n] upper triangular
+ *   SVD       x [m, n] = u diag(s) v,  u [m, k], s [k] falling and >= 0, v [k, n]
+ *   CHOLESKY  x [n, n] = u u^T,  u [n, n] lower triangular; the lower triangle of x is read
+ *   SOLVE     x [n, n] y = u,  u [n, k] becomes y
+ *
+ * TP_ENUM when there is none, with `at`: the order of the leading minor that is not positive definite, the pivot that is
+ * 0, from 1.
+ */
+typedef struct tpi_factor {
+    tpi_factor_kind kind;
+    tp_dtype        t;
+    int64_t         m, n, k, at;
+    void           *x, *u, *s, *v;
+} tpi_factor;
+
 /* One parameter of an optimiser's step. */
 typedef struct tpi_step {
     int64_t      n;
@@ -164,7 +184,7 @@ typedef struct tpi_can {
     uint16_t copy, fill, unary, unary_grad, binary, compare, where, reduce, cumsum, random, dropout, gemm, softmax,
         softmax_grad, cross_entropy, index_rows, index_add, gather, scatter_add, layernorm, layernorm_grad, rmsnorm,
         rmsnorm_grad, rope, attention, attention_grad, blocks, blocks_da, blocks_dx, silu_mul, silu_mul_grad, optim,
-        sumsq, nonfinite, sort;
+        sumsq, nonfinite, sort, factor;
     uint16_t conv, conv_dx, conv_dw, max_pool, max_pool_grad, avg_pool, avg_pool_grad, set_stats, set_norm,
         set_norm_grad;
 } tpi_can;
@@ -316,6 +336,10 @@ typedef struct tpi_kernels {
      * NULL */
     tp_code (*sort)(const tpi_run *r, tp_dtype t, void *y, int64_t *place, const void *x, int64_t rows, int64_t n,
                     bool descending);
+
+    /* see tpi_factor; at least that much workspace */
+    size_t  (*factor_space)(const tpi_run *r, const tpi_factor *f);
+    tp_code (*factor)(const tpi_run *r, tpi_factor *f);
 } tpi_kernels;
 
 typedef struct tpi_backend {

@@ -94,18 +94,30 @@ static void show_again(tp_ctx *ctx, const tpi_rec *rec, void **was, size_t room)
     tpi_pool_put(&ctx->pool, was, room);
 }
 
+/* Whether the pass goes on below the call; a pass that is recorded needs an op that can. */
+static bool goes_on(tp_ctx *ctx, const tpi_rec *rec)
+{
+    if (!ctx->graph)
+        return unchanged(ctx, rec);
+    if (rec->wants == 0)
+        return false;
+    if (rec->c.op->backward_ops == NULL)
+        tp_fail(ctx, TP_EARG, "%s: this op has no second derivative (it gives no backward_ops)", rec->c.op->name);
+    return tp_ok(ctx) && unchanged(ctx, rec);
+}
+
 static void call_backward(tp_ctx *ctx, tpi_rec *rec, tp_tensor **dy, tp_tensor **dx)
 {
     tp_call *c = &rec->c;
     size_t   floor = ctx->floor, room = 0;
     void   **was;
 
-    if (!unchanged(ctx, rec))
+    if (!goes_on(ctx, rec))
         return;
     was = TPI_STRICT && !rec->keeps_all ? hide_unkept(ctx, rec, dy, &room) : NULL;
     ctx->floor = ctx->n_scopes;
     if (tp_ok(ctx))
-        c->op->backward(ctx, c, dy, dx);
+        (ctx->graph ? c->op->backward_ops : c->op->backward)(ctx, c, dy, dx);
     ctx->floor = floor;
     if (was != NULL)
         show_again(ctx, rec, was, room);
@@ -114,7 +126,7 @@ static void call_backward(tp_ctx *ctx, tpi_rec *rec, tp_tensor **dy, tp_tensor *
             dx[i] = NULL;
         else if (ctx->anomaly && tpi_find_nonfinite(ctx, dx[i]))
             tp_fail(ctx, TP_ENUM, "%s: the gradient of input %d has a NaN or Inf", c->op->name, i);
-        else if (c->in[i]->serial < 0 && dx[i] == c->in[i]->grad) /* it was put in place by tp_grad_into */
+        else if (!ctx->graph && c->in[i]->serial < 0 && dx[i] == c->in[i]->grad) /* put in place by tp_grad_into */
             dx[i] = NULL;
     }
     /* only now: a leaf may take over a tensor that is two inputs' gradient */
@@ -192,10 +204,11 @@ static void close_gaps(tp_ctx *ctx, size_t base, size_t top)
 
 bool tpi_walk(tp_ctx *ctx, size_t base, tp_tensor *y, tp_tensor *dy)
 {
-    bool    was = tp_record(ctx, false);
+    bool    was = tp_record(ctx, false), graph = ctx->graph;
     size_t  top = ctx->n_tape, outer_top = ctx->walk_top;
     int64_t outer_first = ctx->walk_first;
 
+    ctx->graph = false; /* of a pass around this one */
     ctx->depth++;
     ctx->walk_top = top;
     ctx->walk_first = ctx->serial;
@@ -215,6 +228,44 @@ bool tpi_walk(tp_ctx *ctx, size_t base, tp_tensor *y, tp_tensor *dy)
     close_gaps(ctx, base, top);
     ctx->walk_top = outer_top;
     ctx->walk_first = outer_first;
+    ctx->depth--;
+    ctx->graph = graph;
+    tp_record(ctx, was);
+    return tp_ok(ctx);
+}
+
+/* One call of a pass that is recorded: it stays on the tape, and its backward computes only what is asked for. */
+static void graph_step(tp_ctx *ctx, tpi_rec *rec)
+{
+    uint64_t wants = rec->wants;
+
+    rec->wants = tpi_graph_wants(rec);
+    step_back(ctx, rec);
+    rec->wants = wants;
+}
+
+/* The recorded pass: like tpi_walk over the whole tape, but every call stays, and what it computes is recorded behind
+ * them. */
+static bool walk_graph(tp_ctx *ctx, tp_tensor *y, tp_tensor *dy)
+{
+    bool   was = tp_record(ctx, true);
+    size_t top = ctx->n_tape;
+
+    ctx->depth++;
+    ctx->graph = true;
+    ctx->walk_top = top;
+    ctx->walk_first = ctx->serial;
+    tpi_graph_mark(ctx, top, true);
+    if (tpi_accumulate(ctx, "backward", y, dy))
+        for (size_t i = top; i-- > 0 && tp_ok(ctx);)
+            if (ctx->tape[i]->serial <= y->serial && reached(&ctx->tape[i]->c))
+                graph_step(ctx, ctx->tape[i]);
+    tpi_graph_mark(ctx, top, false);
+    for (size_t i = 0; i < ctx->n_tape && !tp_ok(ctx); i++)
+        clear_pending(&ctx->tape[i]->c);
+    ctx->walk_top = 0;
+    ctx->walk_first = 0;
+    ctx->graph = false;
     ctx->depth--;
     tp_record(ctx, was);
     return tp_ok(ctx);
@@ -281,33 +332,38 @@ bool tp_backward(tp_ctx *ctx, tp_tensor *loss)
 
 /* ---- gradients set aside ----------------------------------------------------------------------------------------- */
 
-/* What a sink has got, to be handed to the user: through the hook of a leaf, and nobody else's memory. */
-static tp_tensor *from_sink(tp_ctx *ctx, const tpi_sink *sink)
+/* What a sink has got, to be handed to the user: through the hook of a leaf, and nobody else's memory (what is recorded
+ * stays what it is). */
+static tp_tensor *from_sink(tp_ctx *ctx, const tpi_sink *sink, bool graph)
 {
     tp_tensor *g = sink->g, *h;
 
     if (g == NULL || !tp_ok(ctx))
         return NULL;
+    ctx->graph = graph;
     h = sink->x->serial < 0 ? tpi_run_hook(ctx, sink->x, g) : g;
+    ctx->graph = false;
+    if (graph)
+        return tp_ok(ctx) ? tp_retain(g) : NULL;
     if (!tp_ok(ctx))
         return NULL;
     return h == g && tpi_exclusive(g) ? tp_retain(g) : tpi_own_copy(ctx, h, (tp_dtype)h->dtype);
 }
 
-/* One pass with sinks for x[0..n); out[] gets what belongs to the caller. */
-static bool walk_into(tp_ctx *ctx, tp_tensor *y, int n, tp_tensor *const *x, tpi_sink *sink, tp_tensor **out)
+/* One pass with sinks for x[0..n), recorded or not; out[] gets what belongs to the caller. */
+static bool walk_into(tp_ctx *ctx, tp_tensor *y, int n, tp_tensor *const *x, tpi_sink *sink, tp_tensor **out, bool graph)
 {
     tpi_sink  *outer = ctx->sink;
     int        n_outer = ctx->n_sink;
     tp_scope   s = tp_scope_begin(ctx);
-    tp_tensor *one = seed_of(ctx, "grad_of", y);
+    tp_tensor *one = seed_of(ctx, graph ? "grad_graph" : "grad_of", y);
 
     for (int i = 0; i < n; i++)
         sink[i].x = x[i];
     ctx->sink = sink;
     ctx->n_sink = n;
     if (one != NULL)
-        tpi_walk(ctx, ctx->walk_top, y, one);
+        graph ? walk_graph(ctx, y, one) : tpi_walk(ctx, ctx->walk_top, y, one);
     ctx->sink = outer;
     ctx->n_sink = n_outer;
     tp_scope_end(ctx, s);
@@ -315,7 +371,7 @@ static bool walk_into(tp_ctx *ctx, tp_tensor *y, int n, tp_tensor *const *x, tpi
     for (int i = 0; i < n; i++) {
         for (int k = 0; k < i && sink[i].g == NULL; k++) /* named twice */
             sink[i].g = x[k] == x[i] ? tp_retain(sink[k].g) : NULL;
-        out[i] = from_sink(ctx, &sink[i]);
+        out[i] = from_sink(ctx, &sink[i], graph);
     }
     for (int i = 0; i < n; i++)
         tp_release(sink[i].g);
@@ -323,7 +379,7 @@ static bool walk_into(tp_ctx *ctx, tp_tensor *y, int n, tp_tensor *const *x, tpi
     return tp_ok(ctx);
 }
 
-bool tp_grad_of(tp_ctx *ctx, tp_tensor *y, int n, tp_tensor *const *x, tp_tensor **out)
+static bool grad_of(tp_ctx *ctx, const char *what, tp_tensor *y, int n, tp_tensor *const *x, tp_tensor **out, bool graph)
 {
     tpi_sink *sink;
     bool      ok = true;
@@ -331,13 +387,13 @@ bool tp_grad_of(tp_ctx *ctx, tp_tensor *y, int n, tp_tensor *const *x, tp_tensor
     for (int i = 0; out != NULL && i < n; i++)
         out[i] = NULL;
     if (!tp_ok(ctx) || n <= 0 || x == NULL || out == NULL)
-        return tp_fail(ctx, TP_EARG, "grad_of: no tensors to take the gradient by") != NULL;
+        return tp_fail(ctx, TP_EARG, "%s: no tensors to take the gradient by", what) != NULL;
     for (int i = 0; i < n && ok; i++)
-        ok = tpi_check(ctx, "grad_of", x[i], i);
-    sink = ok && may_walk(ctx, "grad_of", y) ? tpi_alloc(ctx, (size_t)n, sizeof *sink) : NULL;
+        ok = tpi_check(ctx, what, x[i], i);
+    sink = ok && may_walk(ctx, what, y) ? tpi_alloc(ctx, (size_t)n, sizeof *sink) : NULL;
     if (sink == NULL)
         return false;
-    ok = walk_into(ctx, y, n, x, sink, out);
+    ok = walk_into(ctx, y, n, x, sink, out, graph);
     for (int i = 0; i < n; i++) {
         if (ok && out[i] != NULL)
             ok = tpi_adopt(ctx, out[i]);
@@ -350,4 +406,18 @@ bool tp_grad_of(tp_ctx *ctx, tp_tensor *y, int n, tp_tensor *const *x, tp_tensor
     if (ctx->depth == 0)
         tpi_end_pass(ctx);
     return ok;
+}
+
+bool tp_grad_of(tp_ctx *ctx, tp_tensor *y, int n, tp_tensor *const *x, tp_tensor **out)
+{
+    return grad_of(ctx, "grad_of", y, n, x, out, false);
+}
+
+bool tp_grad_graph(tp_ctx *ctx, tp_tensor *y, int n, tp_tensor *const *x, tp_tensor **out)
+{
+    for (int i = 0; out != NULL && i < n; i++)
+        out[i] = NULL;
+    if (tp_ok(ctx) && ctx->depth > 0)
+        tp_fail(ctx, TP_EARG, "grad_graph: it cannot run inside a hook or a backward function");
+    return tp_ok(ctx) && grad_of(ctx, "grad_graph", y, n, x, out, true);
 }

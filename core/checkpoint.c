@@ -54,7 +54,7 @@ static void checkpoint_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, t
     tpi_tape_cut(ctx, base);
 }
 
-static const tp_op checkpoint_op = { "checkpoint", sizeof(checkpoint_attr), 1, 0, NULL, checkpoint_backward };
+static const tp_op checkpoint_op = { "checkpoint", sizeof(checkpoint_attr), 1, 0, NULL, checkpoint_backward, NULL };
 
 static bool listed(tp_tensor *const *list, size_t n, const tp_tensor *x)
 {

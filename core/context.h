@@ -78,6 +78,7 @@ struct tp_ctx {
     tpi_touched       *touched;
     size_t             n_touched, cap_touched;
     int                depth;      /* of nested backward passes */
+    bool               graph;      /* the pass that runs is recorded */
     size_t             walk_top;   /* the pass that runs walks below this place of the tape, */
     int64_t            walk_first; /* over calls older than this one; 0 and 0 when none runs */
 
@@ -119,6 +120,14 @@ void       tpi_end_pass(tp_ctx *ctx);
 tp_tensor *tpi_own_copy(tp_ctx *ctx, tp_tensor *g, tp_dtype t);
 /* Whether x's values are x's alone, so that they may be written in place. */
 bool       tpi_exclusive(const tp_tensor *x);
+
+/* graph.c */
+/* *slot += g, recorded; slot gets dtype t. */
+bool       tpi_graph_add(tp_ctx *ctx, tp_tensor **slot, tp_tensor *g, tp_dtype t);
+/* Marks, among the calls below `top`, what leads to the tensors that the pass is asked for (on), or unmarks all. */
+void       tpi_graph_mark(tp_ctx *ctx, size_t top, bool on);
+/* What of the call's inputs a recorded pass goes on to, as a mask like rec->wants. */
+uint64_t   tpi_graph_wants(const tpi_rec *rec);
 
 /* backward.c */
 /* Walks the records from n_tape - 1 down to base, y's gradient being dy. */

@@ -58,7 +58,7 @@ typedef enum {
     TP_EARG,    /* any other wrong argument or use */
     TP_EIO,     /* a file that cannot be read or written */
     TP_EFORMAT, /* a file whose content is wrong */
-    TP_ENUM,    /* NaN or Inf where anomaly mode or the training loop found one */
+    TP_ENUM,    /* NaN or Inf where none may be; a matrix that cannot be factored */
     TP_EINTR    /* interrupted */
 } tp_code;
 
@@ -194,12 +194,17 @@ TP_API int64_t    *tp_i64(tp_ctx *ctx, tp_tensor *x);
 TP_API double      tp_item(tp_ctx *ctx, const tp_tensor *x);
 /* The element at index[0..ndim). */
 TP_API double      tp_at(tp_ctx *ctx, const tp_tensor *x, int ndim, const int64_t *index);
+/* Makes the element there value, converted as tp_copy_to does: counts as a change of the values. */
+TP_API bool        tp_set_at(tp_ctx *ctx, tp_tensor *x, int ndim, const int64_t *index, double value);
 /* Writes x, converted to t, row by row into p, which has room for size bytes. */
 TP_API bool        tp_copy_out(tp_ctx *ctx, const tp_tensor *x, tp_dtype t, void *p, size_t size);
 /* Copies src into dst, converting: shapes must be equal.  To integers: toward zero, saturating, NaN gives 0.  Views of
  * one storage may overlap; a dst that shows an element several times is TP_EARG.  Not recorded.  The only public way to
  * write into a tensor. */
 TP_API bool        tp_copy_to(tp_ctx *ctx, tp_tensor *dst, const tp_tensor *src);
+/* A copy, in ctx and on its device, of x, which belongs to the context `other`; tp_cast converts it.  The one way from
+ * one device to another.  An error of either context is one of ctx. */
+TP_API tp_tensor  *tp_copy_from(tp_ctx *ctx, tp_ctx *other, const tp_tensor *x);
 /* Prints as numpy does: dtype, shape, values with elision. */
 TP_API void        tp_print(tp_ctx *ctx, const tp_tensor *x, FILE *f);
 
@@ -229,6 +234,15 @@ TP_API bool       tp_backward_from(tp_ctx *ctx, tp_tensor *y, tp_tensor *dy);
 /* out[i] = gradient of the one-element y by x[i], a leaf or not (NULL where y does not depend on it), without touching
  * any tp_grad. Frees the calls that it walks, as tp_backward does. */
 TP_API bool       tp_grad_of(tp_ctx *ctx, tp_tensor *y, int n, tp_tensor *const *x, tp_tensor **out);
+/*
+ * The same with the gradients computed by recorded ops (PyTorch's create_graph), so that a loss may be made of them and
+ * walked back from: a gradient penalty, a curvature.  Nothing is freed, y can be walked back from afterwards; recording
+ * is on inside, whatever tp_record said.  Only what lies between y and x[i] counts; there every op must give
+ * backward_ops: + - * /, pow, exp, log, sqrt, tanh, sigmoid and other plain functions, sums, means, products and the
+ * shape ops do.  Fails as tp_backward does; TP_EARG, naming the op, where a second derivative does not exist (a
+ * checkpoint is such an op), where a hook wants to replace a gradient, and inside a hook or an op's backward.
+ */
+TP_API bool       tp_grad_graph(tp_ctx *ctx, tp_tensor *y, int n, tp_tensor *const *x, tp_tensor **out);
 /* Switches recording; returns the previous state. */
 TP_API bool       tp_record(tp_ctx *ctx, bool on);
 TP_API bool       tp_recording(const tp_ctx *ctx);
@@ -302,6 +316,9 @@ struct tp_op {
      * not differentiable.  Recording is off inside.  Of inputs and outputs that forward did not keep only shape and
      * dtype may be read. */
     void (*backward)(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx);
+    /* The same for tp_grad_graph, from public ops alone, which are recorded: recording is on inside.  It may be the
+     * same function as backward.  NULL: the op has no second derivative. */
+    void (*backward_ops)(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx);
 };
 
 #define TP_IN(...) \

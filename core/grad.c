@@ -158,12 +158,14 @@ bool tpi_accumulate(tp_ctx *ctx, const char *op, tp_tensor *x, tp_tensor *g)
 
     if (!gradient_fits(ctx, op, x, g))
         return false;
-    if (x->serial >= 0)
-        return add_to(ctx, &x->grad, g, (tp_dtype)x->dtype, false);
-    if (ctx->sink == NULL)
+    if (x->serial < 0 && ctx->sink == NULL)
         return add_to_leaf(ctx, x, g);
-    sink = tpi_find_sink(ctx, x); /* tp_grad_of leaves other leaves alone */
-    return sink == NULL || add_to(ctx, &sink->g, g, grad_dtype(x), false);
+    sink = x->serial < 0 ? tpi_find_sink(ctx, x) : NULL;
+    if (x->serial < 0 && sink == NULL)
+        return true; /* tp_grad_of leaves other leaves alone */
+    if (ctx->graph)
+        return tpi_graph_add(ctx, sink ? &sink->g : &x->grad, g, grad_dtype(x));
+    return add_to(ctx, sink ? &sink->g : &x->grad, g, grad_dtype(x), false);
 }
 
 tp_tensor *tp_grad_into(tp_ctx *ctx, tp_call *c, int i, tp_tensor **dx, double *beta)
@@ -208,6 +210,10 @@ tp_tensor *tpi_run_hook(tp_ctx *ctx, tp_tensor *x, tp_tensor *g)
     ctx->floor = floor;
     if (!tp_ok(ctx) || h == NULL || h == g || !tpi_check(ctx, "hook", h, 0))
         return g;
+    if (ctx->graph) {
+        tp_fail(ctx, TP_EARG, "hook: it replaced a gradient that is recorded (tp_grad_graph); there it can only look");
+        return g;
+    }
     if (tp_same_shape(h, g) && h->dtype == g->dtype)
         return h;
     tp_fail(ctx, TP_ESHAPE, "hook: it returned %s %s for a gradient %s %s", tp_dtype_name((tp_dtype)h->dtype),

@@ -73,6 +73,7 @@ struct tp_tensor {
     bool         walked;       /* its call was walked by a backward, or dropped */
     bool         void_grad;    /* a backward failed half-way: optimisers refuse it */
     bool         touched;      /* this pass has written its gradient */
+    bool         leads;        /* a pass that is recorded goes on below it, or is asked for its gradient */
     tp_ctx      *ctx;
     tpi_storage *store; /* NULL when the values are gone */
     char        *data;  /* first element */

@@ -152,25 +152,67 @@ double tp_item(tp_ctx *ctx, const tp_tensor *x)
     return element(ctx, x, 0);
 }
 
-double tp_at(tp_ctx *ctx, const tp_tensor *x, int ndim, const int64_t *index)
+/* Where an element lies, from x's first; -1 after a failure. */
+static int64_t offset_of(tp_ctx *ctx, const char *what, const tp_tensor *x, int ndim, const int64_t *index)
 {
     int64_t offset = 0;
 
-    if (!tp_ok(ctx) || !tpi_check(ctx, "at", x, 0))
-        return NAN;
+    if (!tp_ok(ctx) || !tpi_check(ctx, what, x, 0))
+        return -1;
     if (ndim != x->ndim || (ndim > 0 && index == NULL)) {
-        tp_fail(ctx, TP_EARG, "at: %d indices into a tensor with %d dimensions", ndim, x->ndim);
-        return NAN;
+        tp_fail(ctx, TP_EARG, "%s: %d indices into a tensor with %d dimensions", what, ndim, x->ndim);
+        return -1;
     }
     for (int i = 0; i < ndim; i++) {
         int64_t k = index[i] < 0 ? index[i] + x->dim[i] : index[i];
 
         if (k < 0 || k >= x->dim[i]) {
-            tp_fail(ctx, TP_EARG, "at: index %lld at axis %d of size %lld", (long long)index[i], i,
+            tp_fail(ctx, TP_EARG, "%s: index %lld at axis %d of size %lld", what, (long long)index[i], i,
                     (long long)x->dim[i]);
-            return NAN;
+            return -1;
         }
         offset += k * x->stride[i];
     }
-    return element(ctx, x, offset);
+    return offset;
+}
+
+double tp_at(tp_ctx *ctx, const tp_tensor *x, int ndim, const int64_t *index)
+{
+    int64_t offset = offset_of(ctx, "at", x, ndim, index);
+
+    return offset < 0 ? NAN : element(ctx, x, offset);
+}
+
+bool tp_set_at(tp_ctx *ctx, tp_tensor *x, int ndim, const int64_t *index, double value)
+{
+    int64_t  offset = offset_of(ctx, "set_at", x, ndim, index);
+    tp_scope s;
+    bool     ok;
+
+    if (offset < 0)
+        return false;
+    s = tp_scope_begin(ctx); /* tp_copy_to knows all dtypes and devices */
+    ok = tp_copy_to(ctx, tpi_view(ctx, x, 0, NULL, NULL, offset), tp_full(ctx, TP_F64, TP_SCALAR, value));
+    tp_scope_end(ctx, s);
+    return ok;
+}
+
+tp_tensor *tp_copy_from(tp_ctx *ctx, tp_ctx *other, const tp_tensor *x)
+{
+    tp_tensor *y = NULL;
+    size_t     size;
+    void      *host;
+
+    if (!tp_ok(ctx))
+        return NULL;
+    if (!tp_ok(other) || !tpi_check(other, "copy_from", x, 0))
+        return tp_fail(ctx, TP_EARG, "copy_from: %s", other ? tp_error(other) : "there is no other context");
+    size = (size_t)x->numel * tp_dtype_size((tp_dtype)x->dtype);
+    host = tpi_alloc(ctx, size, 1);
+    if (host != NULL && tp_copy_out(other, x, (tp_dtype)x->dtype, host, size))
+        y = tp_from(ctx, (tp_dtype)x->dtype, x->ndim, x->dim, host);
+    if (!tp_ok(other))
+        tp_fail(ctx, tp_error_code(other), "copy_from: %s", tp_error(other));
+    tpi_free(host);
+    return y;
 }

@@ -61,8 +61,28 @@ static void affine_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_te
         bias_grad(ctx, c, rows, dx);
 }
 
-static const tp_op affine_op = { "affine", 0, 1, 0, affine_forward, affine_backward };
-static const tp_op matmul_nt_op = { "matmul_nt", 0, 1, 0, affine_forward, affine_backward };
+/* x as a matrix, by recorded ops. */
+static tp_tensor *matrix_ops(tp_ctx *ctx, tp_tensor *x)
+{
+    return tp_reshape(ctx, x, TP_SHAPE(tpi_span(x, 0, x->ndim - 1), x->dim[x->ndim - 1]));
+}
+
+static void affine_ops(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
+{
+    tp_tensor *x = c->in[0], *w = c->in[1];
+    tp_dtype   wide = tpi_wide((tp_dtype)x->dtype);
+
+    if (tp_wants(c, 0))
+        dx[0] = tp_matmul(ctx, dy[0], tp_cast(ctx, w, (tp_dtype)x->dtype));
+    if (tp_wants(c, 1))
+        dx[1] = tp_matmul(ctx, tp_transpose(ctx, matrix_ops(ctx, tp_cast(ctx, dy[0], wide)), 0, 1),
+                          matrix_ops(ctx, tp_cast(ctx, x, wide)));
+    if (tp_wants(c, 2))
+        dx[2] = tpi_sum_to(ctx, tp_cast(ctx, dy[0], wide), c->in[2]);
+}
+
+static const tp_op affine_op = { "affine", 0, 1, 0, affine_forward, affine_backward, affine_ops };
+static const tp_op matmul_nt_op = { "matmul_nt", 0, 1, 0, affine_forward, affine_backward, affine_ops };
 
 static bool may_apply(tp_ctx *ctx, const char *op, tp_tensor *x, tp_tensor *w)
 {

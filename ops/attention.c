@@ -101,7 +101,7 @@ static void attention_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp
         dx[i] = d[i];
 }
 
-static const tp_op attention_op = { "attention", sizeof(attention_attr), 1, 1, attention_forward, attention_backward };
+static const tp_op attention_op = { "attention", sizeof(attention_attr), 1, 1, attention_forward, attention_backward, NULL };
 
 /* ---- what a row may see ------------------------------------------------------------------------------------------ */
 

@@ -92,11 +92,11 @@ static void block_diag_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, t
         dx[2] = dy[0];
 }
 
-static const tp_op block_diag_op = { "block_diag", sizeof(block_attr), 1, 0, block_diag_forward, block_diag_backward };
+static const tp_op block_diag_op = { "block_diag", sizeof(block_attr), 1, 0, block_diag_forward, block_diag_backward, NULL };
 static const tp_op block_diag_add_op = { "block_diag_add",       sizeof(block_attr), 1, 0,
-                                         block_diag_add_forward, block_diag_backward };
+                                         block_diag_add_forward, block_diag_backward, NULL };
 static const tp_op block_diag_onto_op = { "block_diag_add",        sizeof(block_attr), 1, 0,
-                                          block_diag_onto_forward, block_diag_backward };
+                                          block_diag_onto_forward, block_diag_backward, NULL };
 
 static bool covered(tp_ctx *ctx, const char *op, const tp_tensor *x, const tp_tensor *a, int64_t out)
 {

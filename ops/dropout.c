@@ -36,7 +36,7 @@ static void dropout_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_t
     dx[0] = dropped(ctx, c->attr, dy[0]);
 }
 
-static const tp_op dropout_op = { "dropout", sizeof(dropout_attr), 1, 0, dropout_forward, dropout_backward };
+static const tp_op dropout_op = { "dropout", sizeof(dropout_attr), 1, 0, dropout_forward, dropout_backward, NULL };
 
 static bool good_p(tp_ctx *ctx, const char *op, double p)
 {

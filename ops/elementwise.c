@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+/* Backward functions that call public ops alone stand for backward_ops too. */
+
 /* ---- two operands, one kernel ------------------------------------------------------------------------------------ */
 
 /* The walk and the new output of an op on a and b; the common case of equal contiguous shapes goes first. */
@@ -72,7 +74,7 @@ static void add_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tenso
             dx[i] = tpi_sum_to(ctx, dy[0], c->in[i]);
 }
 
-static const tp_op add_op = { "add", 0, 1, 0, add_forward, add_backward };
+static const tp_op add_op = { "add", 0, 1, 0, add_forward, add_backward, add_backward };
 
 tp_tensor *tp_add(tp_ctx *ctx, tp_tensor *a, tp_tensor *b)
 {
@@ -92,7 +94,7 @@ static void sub_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tenso
         dx[1] = tp_neg(ctx, tpi_sum_to(ctx, dy[0], c->in[1]));
 }
 
-static const tp_op sub_op = { "sub", 0, 1, 0, sub_forward, sub_backward };
+static const tp_op sub_op = { "sub", 0, 1, 0, sub_forward, sub_backward, sub_backward };
 
 tp_tensor *tp_sub(tp_ctx *ctx, tp_tensor *a, tp_tensor *b)
 {
@@ -114,7 +116,7 @@ static void mul_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tenso
             dx[i] = tpi_sum_to(ctx, tp_mul(ctx, dy[0], c->in[1 - i]), c->in[i]);
 }
 
-static const tp_op mul_op = { "mul", 0, 1, 0, mul_forward, mul_backward };
+static const tp_op mul_op = { "mul", 0, 1, 0, mul_forward, mul_backward, mul_backward };
 
 tp_tensor *tp_mul(tp_ctx *ctx, tp_tensor *a, tp_tensor *b)
 {
@@ -138,7 +140,7 @@ static void div_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tenso
         dx[1] = tp_neg(ctx, tpi_sum_to(ctx, tp_mul(ctx, q, c->out[0]), c->in[1]));
 }
 
-static const tp_op div_op = { "div", 0, 1, 0, div_forward, div_backward };
+static const tp_op div_op = { "div", 0, 1, 0, div_forward, div_backward, div_backward };
 
 tp_tensor *tp_div(tp_ctx *ctx, tp_tensor *a, tp_tensor *b)
 {
@@ -172,7 +174,7 @@ static void pow_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tenso
     }
 }
 
-static const tp_op pow_op = { "pow", 0, 1, 0, pow_forward, pow_backward };
+static const tp_op pow_op = { "pow", 0, 1, 0, pow_forward, pow_backward, pow_backward };
 
 tp_tensor *tp_pow(tp_ctx *ctx, tp_tensor *a, tp_tensor *b)
 {
@@ -218,8 +220,8 @@ static void minimum_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_t
     extreme_backward(ctx, c, dy[0], (tp_tensor *[]){ tp_gt(ctx, a, b), tp_lt(ctx, a, b) }, dx);
 }
 
-static const tp_op maximum_op = { "maximum", 0, 1, 0, maximum_forward, maximum_backward };
-static const tp_op minimum_op = { "minimum", 0, 1, 0, minimum_forward, minimum_backward };
+static const tp_op maximum_op = { "maximum", 0, 1, 0, maximum_forward, maximum_backward, maximum_backward };
+static const tp_op minimum_op = { "minimum", 0, 1, 0, minimum_forward, minimum_backward, minimum_backward };
 
 tp_tensor *tp_maximum(tp_ctx *ctx, tp_tensor *a, tp_tensor *b)
 {
@@ -236,14 +238,14 @@ tp_tensor *tp_minimum(tp_ctx *ctx, tp_tensor *a, tp_tensor *b)
 static tp_tensor *compare_forward(tp_ctx *ctx, tp_call *c);
 
 static const tp_op compare_ops[TPI_COMPARES] = {
-    [TPI_EQ] = { "eq", 0, 1, 0, compare_forward, NULL },
-    [TPI_NE] = { "ne", 0, 1, 0, compare_forward, NULL },
-    [TPI_LT] = { "lt", 0, 1, 0, compare_forward, NULL },
-    [TPI_LE] = { "le", 0, 1, 0, compare_forward, NULL },
-    [TPI_GT] = { "gt", 0, 1, 0, compare_forward, NULL },
-    [TPI_GE] = { "ge", 0, 1, 0, compare_forward, NULL },
-    [TPI_AND] = { "logical_and", 0, 1, 0, compare_forward, NULL },
-    [TPI_OR] = { "logical_or", 0, 1, 0, compare_forward, NULL },
+    [TPI_EQ] = { "eq", 0, 1, 0, compare_forward, NULL, NULL },
+    [TPI_NE] = { "ne", 0, 1, 0, compare_forward, NULL, NULL },
+    [TPI_LT] = { "lt", 0, 1, 0, compare_forward, NULL, NULL },
+    [TPI_LE] = { "le", 0, 1, 0, compare_forward, NULL, NULL },
+    [TPI_GT] = { "gt", 0, 1, 0, compare_forward, NULL, NULL },
+    [TPI_GE] = { "ge", 0, 1, 0, compare_forward, NULL, NULL },
+    [TPI_AND] = { "logical_and", 0, 1, 0, compare_forward, NULL, NULL },
+    [TPI_OR] = { "logical_or", 0, 1, 0, compare_forward, NULL, NULL },
 };
 
 static tp_tensor *compare_forward(tp_ctx *ctx, tp_call *c)
@@ -342,7 +344,7 @@ static void where_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_ten
         dx[2] = tpi_sum_to(ctx, tp_where(ctx, m, zero, dy[0]), c->in[2]);
 }
 
-static const tp_op where_op = { "where", 0, 1, 0, where_forward, where_backward };
+static const tp_op where_op = { "where", 0, 1, 0, where_forward, where_backward, where_backward };
 
 tp_tensor *tp_where(tp_ctx *ctx, tp_tensor *c, tp_tensor *a, tp_tensor *b)
 {
@@ -386,9 +388,14 @@ static void cast_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tens
     dx[0] = tpi_copy(ctx, dy[0], (tp_dtype)c->in[0]->dtype);
 }
 
-static const tp_op cast_op = { "cast", sizeof(tp_dtype), 1, 0, cast_forward, cast_backward };
+static void cast_ops(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
+{
+    dx[0] = tp_cast(ctx, dy[0], (tp_dtype)c->in[0]->dtype);
+}
+
+static const tp_op cast_op = { "cast", sizeof(tp_dtype), 1, 0, cast_forward, cast_backward, cast_ops };
 static const tp_op convert_op = {
-    "cast", sizeof(tp_dtype), 1, 0, cast_forward, NULL
+    "cast", sizeof(tp_dtype), 1, 0, cast_forward, NULL, NULL
 }; /* floats to integers have no slope */
 
 tp_tensor *tp_cast(tp_ctx *ctx, tp_tensor *x, tp_dtype t)

@@ -30,7 +30,7 @@ static void silu_mul_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_
     dx[1] = du;
 }
 
-static const tp_op silu_mul_op = { "silu_mul", 0, 1, 0, silu_mul_forward, silu_mul_backward };
+static const tp_op silu_mul_op = { "silu_mul", 0, 1, 0, silu_mul_forward, silu_mul_backward, NULL };
 
 tp_tensor *tp_silu_mul(tp_ctx *ctx, tp_tensor *g, tp_tensor *u)
 {

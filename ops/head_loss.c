@@ -189,7 +189,7 @@ static void head_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tens
     }
 }
 
-static const tp_op head_op = { "linear_cross_entropy", sizeof(head_attr), 1, 2, head_forward, head_backward };
+static const tp_op head_op = { "linear_cross_entropy", sizeof(head_attr), 1, 2, head_forward, head_backward, NULL };
 
 tp_tensor *tp_linear_cross_entropy(tp_ctx *ctx, tp_tensor *x, tp_tensor *w, tp_tensor *target, const tp_loss_opts *opts,
                                    tp_tensor **count)

@@ -56,7 +56,7 @@ static void embed_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_ten
     give_rows(ctx, c, c->in[1], 0, dy[0], dx);
 }
 
-static const tp_op embed_op = { "embed", 0, 1, 0, embed_forward, embed_backward };
+static const tp_op embed_op = { "embed", 0, 1, 0, embed_forward, embed_backward, NULL };
 
 tp_tensor *tp_embed(tp_ctx *ctx, tp_tensor *w, tp_tensor *ids)
 {
@@ -97,7 +97,7 @@ static void index_select_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy,
     give_rows(ctx, c, c->saved[0], *axis, dy[0], dx);
 }
 
-static const tp_op index_select_op = { "index_select", sizeof(int), 1, 1, index_select_forward, index_select_backward };
+static const tp_op index_select_op = { "index_select", sizeof(int), 1, 1, index_select_forward, index_select_backward, NULL };
 
 tp_tensor *tp_index_select(tp_ctx *ctx, tp_tensor *x, int axis, tp_tensor *ids)
 {
@@ -162,7 +162,7 @@ static void gather_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_te
         dx[0] = g;
 }
 
-static const tp_op gather_op = { "gather", sizeof(int), 1, 0, gather_forward, gather_backward };
+static const tp_op gather_op = { "gather", sizeof(int), 1, 0, gather_forward, gather_backward, NULL };
 
 static tp_tensor *scatter_add_forward(tp_ctx *ctx, tp_call *c)
 {
@@ -183,7 +183,7 @@ static void scatter_add_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, 
         dx[2] = gathered(ctx, "scatter_add", dy[0], c->in[1], *axis);
 }
 
-static const tp_op scatter_add_op = { "scatter_add", sizeof(int), 1, 0, scatter_add_forward, scatter_add_backward };
+static const tp_op scatter_add_op = { "scatter_add", sizeof(int), 1, 0, scatter_add_forward, scatter_add_backward, NULL };
 
 /* ids must have x's shape but for the axis. */
 static bool may_gather(tp_ctx *ctx, const char *op, tp_tensor *x, int *axis, tp_tensor *ids)

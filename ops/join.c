@@ -30,7 +30,7 @@ static void contiguous_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, t
     dx[0] = dy[0];
 }
 
-static const tp_op contiguous_op = { "contiguous", 0, 1, 0, contiguous_forward, contiguous_backward };
+static const tp_op contiguous_op = { "contiguous", 0, 1, 0, contiguous_forward, contiguous_backward, contiguous_backward };
 
 tp_tensor *tp_contiguous(tp_ctx *ctx, tp_tensor *x)
 {
@@ -72,7 +72,19 @@ static void concat_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_te
     }
 }
 
-static const tp_op concat_op = { "concat", sizeof(int), 1, 0, concat_forward, concat_backward };
+static void concat_ops(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
+{
+    const int *axis = c->attr;
+    int64_t    at = 0;
+
+    for (int i = 0; i < c->n_in; i++) {
+        if (tp_wants(c, i))
+            dx[i] = tp_narrow(ctx, dy[0], *axis, at, c->in[i]->dim[*axis]);
+        at += c->in[i]->dim[*axis];
+    }
+}
+
+static const tp_op concat_op = { "concat", sizeof(int), 1, 0, concat_forward, concat_backward, concat_ops };
 
 /* n tensors of equal dtype and number of axes. */
 static bool may_join(tp_ctx *ctx, const char *op, int n, tp_tensor *const *x)
@@ -132,7 +144,7 @@ static void stack_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_ten
             dx[i] = tp_select(ctx, dy[0], *axis, i);
 }
 
-static const tp_op stack_op = { "stack", sizeof(int), 1, 0, stack_forward, stack_backward };
+static const tp_op stack_op = { "stack", sizeof(int), 1, 0, stack_forward, stack_backward, stack_backward };
 
 tp_tensor *tp_stack(tp_ctx *ctx, int n, tp_tensor *const *x, int axis)
 {
@@ -185,7 +197,16 @@ static void pad_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tenso
     dx[0] = inside(ctx, dy[0], c->in[0], c->attr);
 }
 
-static const tp_op pad_op = { "pad", sizeof(pad_attr), 1, 0, pad_forward, pad_backward };
+static void pad_ops(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
+{
+    const pad_attr *a = c->attr;
+
+    dx[0] = dy[0];
+    for (int i = 0; i < c->in[0]->ndim; i++)
+        dx[0] = tp_narrow(ctx, dx[0], i, a->before[i], c->in[0]->dim[i]);
+}
+
+static const tp_op pad_op = { "pad", sizeof(pad_attr), 1, 0, pad_forward, pad_backward, pad_ops };
 
 tp_tensor *tp_pad(tp_ctx *ctx, tp_tensor *x, const int64_t *before, const int64_t *after, double value)
 {
@@ -235,7 +256,18 @@ static void flip_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tens
     dx[0] = flipped(ctx, dy[0], c->attr);
 }
 
-static const tp_op flip_op = { "flip", sizeof(flip_attr), 1, 0, flip_forward, flip_backward };
+static void flip_ops(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
+{
+    const flip_attr *a = c->attr;
+    int              axes[TP_MAX_DIM], n = 0;
+
+    for (int i = 0; i < dy[0]->ndim; i++)
+        if (a->on[i])
+            axes[n++] = i;
+    dx[0] = tp_flip(ctx, dy[0], axes, n);
+}
+
+static const tp_op flip_op = { "flip", sizeof(flip_attr), 1, 0, flip_forward, flip_backward, flip_ops };
 
 tp_tensor *tp_flip(tp_ctx *ctx, tp_tensor *x, const int *axes, int n_axes)
 {
@@ -280,7 +312,14 @@ static void roll_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tens
     dx[0] = rolled(ctx, dy[0], a->axis, n > 0 ? (n - a->shift) % n : 0);
 }
 
-static const tp_op roll_op = { "roll", sizeof(roll_attr), 1, 0, roll_forward, roll_backward };
+static void roll_ops(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
+{
+    const roll_attr *a = c->attr;
+
+    dx[0] = tp_roll(ctx, dy[0], a->axis, -a->shift);
+}
+
+static const tp_op roll_op = { "roll", sizeof(roll_attr), 1, 0, roll_forward, roll_backward, roll_ops };
 
 tp_tensor *tp_roll(tp_ctx *ctx, tp_tensor *x, int axis, int64_t shift)
 {

@@ -67,10 +67,15 @@ static void reshape_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_t
     dx[0] = reshaped(ctx, dy[0], c->in[0]->ndim, c->in[0]->dim);
 }
 
-static const tp_op reshape_op = { "reshape", sizeof(shape_attr), 1, 0, reshape_forward, reshape_backward };
+static void reshape_ops(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
+{
+    dx[0] = tp_reshape(ctx, dy[0], c->in[0]->ndim, c->in[0]->dim);
+}
+
+static const tp_op reshape_op = { "reshape", sizeof(shape_attr), 1, 0, reshape_forward, reshape_backward, reshape_ops };
 
 /* Puts what is left over in the place of -1. */
-static bool fill_in(tp_ctx *ctx, const tp_tensor *x, shape_attr *a)
+static bool fill_in(tp_ctx *ctx, const char *op, const tp_tensor *x, shape_attr *a)
 {
     int64_t known = 1;
     int     open = -1;
@@ -90,22 +95,44 @@ static bool fill_in(tp_ctx *ctx, const tp_tensor *x, shape_attr *a)
     if (ok && known == x->numel)
         return true;
     tp_fail(ctx, TP_ESHAPE,
-            "reshape: the %lld elements of %s do not fill the shape asked for, %lld with at most one -1",
+            "%s: the %lld elements of %s do not fill the shape asked for, %lld with at most one -1", op,
             (long long)x->numel, tp_shape_text(x, text, sizeof text), (long long)known);
     return false;
 }
 
+static bool asked_shape(tp_ctx *ctx, const char *op, const tp_tensor *x, int ndim, const int64_t *dim, shape_attr *a)
+{
+    *a = (shape_attr){ .ndim = ndim };
+    if (!tp_ok(ctx) || !tpi_check(ctx, op, x, 0))
+        return false;
+    if (ndim < 0 || ndim > TP_MAX_DIM || (ndim > 0 && dim == NULL)) {
+        tp_fail(ctx, TP_ESHAPE, "%s: a tensor has 0 to %d axes, not %d", op, TP_MAX_DIM, ndim);
+        return false;
+    }
+    for (int i = 0; i < ndim; i++)
+        a->dim[i] = dim[i];
+    return fill_in(ctx, op, x, a);
+}
+
 tp_tensor *tp_reshape(tp_ctx *ctx, tp_tensor *x, int ndim, const int64_t *dim)
 {
-    shape_attr a = { .ndim = ndim };
+    shape_attr a;
 
-    if (!tp_ok(ctx) || !tpi_check(ctx, "reshape", x, 0))
+    return asked_shape(ctx, "reshape", x, ndim, dim, &a) ? tp_apply(ctx, &reshape_op, &a, TP_IN(x)) : NULL;
+}
+
+tp_tensor *tp_view(tp_ctx *ctx, tp_tensor *x, int ndim, const int64_t *dim)
+{
+    shape_attr a;
+    int64_t    stride[TP_MAX_DIM];
+    char       text[96];
+
+    if (!asked_shape(ctx, "view", x, ndim, dim, &a))
         return NULL;
-    if (ndim < 0 || ndim > TP_MAX_DIM || (ndim > 0 && dim == NULL))
-        return tp_fail(ctx, TP_ESHAPE, "reshape: a tensor has 0 to %d axes, not %d", TP_MAX_DIM, ndim);
-    for (int i = 0; i < ndim; i++)
-        a.dim[i] = dim[i];
-    return fill_in(ctx, x, &a) ? tp_apply(ctx, &reshape_op, &a, TP_IN(x)) : NULL;
+    if (!view_strides(x, a.ndim, a.dim, stride))
+        return tp_fail(ctx, TP_ESHAPE, "view: the strides of %s do not allow this shape; tp_reshape copies",
+                       tp_shape_text(x, text, sizeof text));
+    return tp_apply(ctx, &reshape_op, &a, TP_IN(x));
 }
 
 tp_tensor *tp_flatten(tp_ctx *ctx, tp_tensor *x, int first, int last)
@@ -197,8 +224,18 @@ static void permute_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_t
     dx[0] = permuted(ctx, dy[0], back);
 }
 
-static const tp_op permute_op = { "permute", sizeof(permute_attr), 1, 0, permute_forward, permute_backward };
-static const tp_op transpose_op = { "transpose", sizeof(permute_attr), 1, 0, permute_forward, permute_backward };
+static void permute_ops(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
+{
+    const permute_attr *a = c->attr;
+    int                 back[TP_MAX_DIM];
+
+    for (int i = 0; i < dy[0]->ndim; i++)
+        back[a->axis[i]] = i;
+    dx[0] = tp_permute(ctx, dy[0], back, dy[0]->ndim);
+}
+
+static const tp_op permute_op = { "permute", sizeof(permute_attr), 1, 0, permute_forward, permute_backward, permute_ops };
+static const tp_op transpose_op = { "transpose", sizeof(permute_attr), 1, 0, permute_forward, permute_backward, permute_ops };
 
 tp_tensor *tp_permute(tp_ctx *ctx, tp_tensor *x, const int *axes, int n_axes)
 {
@@ -249,27 +286,39 @@ static void broadcast_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp
     dx[0] = tpi_sum_to(ctx, dy[0], c->in[0]);
 }
 
-static const tp_op broadcast_op = { "broadcast_to", sizeof(shape_attr), 1, 0, broadcast_forward, broadcast_backward };
+static const tp_op broadcast_op = {
+    "broadcast_to", sizeof(shape_attr), 1, 0, broadcast_forward, broadcast_backward, broadcast_backward
+};
 
-tp_tensor *tp_broadcast_to(tp_ctx *ctx, tp_tensor *x, int ndim, const int64_t *dim)
+static tp_tensor *broadcast(tp_ctx *ctx, const char *op, tp_tensor *x, int ndim, const int64_t *dim)
 {
     shape_attr a = { .ndim = ndim };
     char       text[96];
 
-    if (!tp_ok(ctx) || !tpi_check(ctx, "broadcast_to", x, 0))
+    if (!tp_ok(ctx) || !tpi_check(ctx, op, x, 0))
         return NULL;
     if (ndim < x->ndim || ndim > TP_MAX_DIM || (ndim > 0 && dim == NULL))
-        return tp_fail(ctx, TP_ESHAPE, "broadcast_to: %d axes asked for, expected %d to %d", ndim, x->ndim, TP_MAX_DIM);
+        return tp_fail(ctx, TP_ESHAPE, "%s: %d axes asked for, expected %d to %d", op, ndim, x->ndim, TP_MAX_DIM);
     for (int i = 0; i < ndim; i++) {
         int     k = i - (ndim - x->ndim);
         int64_t own = k >= 0 ? x->dim[k] : 1;
 
         a.dim[i] = dim[i] == -1 && k >= 0 ? own : dim[i];
         if (a.dim[i] < 0 || (own != 1 && own != a.dim[i]))
-            return tp_fail(ctx, TP_ESHAPE, "broadcast_to: %s does not broadcast to %lld at axis %d of %d",
+            return tp_fail(ctx, TP_ESHAPE, "%s: %s does not broadcast to %lld at axis %d of %d", op,
                            tp_shape_text(x, text, sizeof text), (long long)dim[i], i, ndim);
     }
     return tp_apply(ctx, &broadcast_op, &a, TP_IN(x));
+}
+
+tp_tensor *tp_broadcast_to(tp_ctx *ctx, tp_tensor *x, int ndim, const int64_t *dim)
+{
+    return broadcast(ctx, "broadcast_to", x, ndim, dim);
+}
+
+tp_tensor *tp_expand(tp_ctx *ctx, tp_tensor *x, int ndim, const int64_t *dim)
+{
+    return broadcast(ctx, "expand", x, ndim, dim);
 }
 
 /* ---- slice, narrow, select --------------------------------------------------------------------------------------- */
@@ -307,8 +356,29 @@ static void slice_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_ten
         tpi_add_into(ctx, c->op->name, sliced(ctx, g, c->attr), beta, dy[0]);
 }
 
-static const tp_op slice_op = { "slice", sizeof(slice_attr), 1, 0, slice_forward, slice_backward };
-static const tp_op narrow_op = { "narrow", sizeof(slice_attr), 1, 0, slice_forward, slice_backward };
+/* Zeros between and around dy's elements, by recorded ops: seen as [a, n, 1, b], padded to [a, n, step, b], of which
+ * the last step - 1 rows go again. */
+static void slice_ops(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
+{
+    const slice_attr *s = c->attr;
+    tp_tensor        *x = c->in[0], *g = dy[0];
+    int64_t           a = tpi_span(x, 0, s->axis), b = tpi_span(x, s->axis + 1, x->ndim);
+    int64_t           used = s->n > 0 ? (s->n - 1) * s->step + 1 : 0, after = x->dim[s->axis] - s->start - used;
+
+    if (s->n == 0)
+        return;
+    if (s->step > 1) {
+        g = tp_reshape(ctx, g, TP_SHAPE(a, s->n, 1, b));
+        g = tp_pad(ctx, g, (const int64_t[4]){ 0 }, (const int64_t[4]){ 0, 0, s->step - 1, 0 }, 0);
+        g = tp_narrow(ctx, tp_reshape(ctx, g, TP_SHAPE(a, s->n * s->step, b)), 1, 0, used);
+    }
+    g = tp_reshape(ctx, g, TP_SHAPE(a, used, b));
+    g = tp_pad(ctx, g, (const int64_t[3]){ 0, s->start, 0 }, (const int64_t[3]){ 0, after, 0 }, 0);
+    dx[0] = tp_reshape(ctx, g, x->ndim, x->dim);
+}
+
+static const tp_op slice_op = { "slice", sizeof(slice_attr), 1, 0, slice_forward, slice_backward, slice_ops };
+static const tp_op narrow_op = { "narrow", sizeof(slice_attr), 1, 0, slice_forward, slice_backward, slice_ops };
 
 static int64_t clip_to(int64_t i, int64_t n)
 {

@@ -23,6 +23,17 @@ extern "C" {
 TP_API tp_tensor *tp_reshape(tp_ctx *ctx, tp_tensor *x, int ndim, const int64_t *dim);
 
 /*
+ * tp_view: the same, but never a copy.
+ *
+ *   x       any shape
+ *   returns the shape given, a view
+ *
+ *   grad    dx
+ *   fails   as tp_reshape; TP_ESHAPE when x's strides do not allow it
+ */
+TP_API tp_tensor *tp_view(tp_ctx *ctx, tp_tensor *x, int ndim, const int64_t *dim);
+
+/*
  * tp_flatten: axes first..last in one.  tp_squeeze: an axis of size 1 goes.  tp_unsqueeze: a new axis of size 1 stands
  * at place `axis` of the result.
  *
@@ -49,7 +60,7 @@ TP_API tp_tensor *tp_permute(tp_ctx *ctx, tp_tensor *x, const int *axes, int n_a
 TP_API tp_tensor *tp_transpose(tp_ctx *ctx, tp_tensor *x, int a, int b);
 
 /*
- * tp_broadcast_to: x repeated to a shape as numpy would; a size of -1 stands for x's own.
+ * tp_broadcast_to: x repeated to a shape as numpy would; a size of -1 stands for x's own.  tp_expand is its other name.
  *
  *   x       any shape that broadcasts to the one given
  *   returns a view with strides of 0
@@ -57,6 +68,7 @@ TP_API tp_tensor *tp_transpose(tp_ctx *ctx, tp_tensor *x, int a, int b);
  *   grad    dx, summed over the repeated axes
  */
 TP_API tp_tensor *tp_broadcast_to(tp_ctx *ctx, tp_tensor *x, int ndim, const int64_t *dim);
+TP_API tp_tensor *tp_expand(tp_ctx *ctx, tp_tensor *x, int ndim, const int64_t *dim);
 
 /*
  * tp_slice: elements start, start + step, ... below stop of an axis.  start and stop count from the end when negative

@@ -74,7 +74,7 @@ static void cross_entropy_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy
 }
 
 static const tp_op cross_entropy_op = { "cross_entropy",       sizeof(entropy_attr),  1, 0,
-                                        cross_entropy_forward, cross_entropy_backward };
+                                        cross_entropy_forward, cross_entropy_backward, NULL };
 
 static double share(const tp_loss_opts *o, int64_t count)
 {

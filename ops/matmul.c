@@ -222,7 +222,17 @@ static void matmul_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_te
     }
 }
 
-static const tp_op matmul_op = { "matmul", 0, 1, 0, matmul_forward, matmul_backward };
+static void matmul_ops(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
+{
+    tp_tensor *a = c->in[0], *b = c->in[1];
+
+    if (tp_wants(c, 0))
+        dx[0] = tpi_sum_to(ctx, tp_matmul(ctx, dy[0], tp_transpose(ctx, b, -1, -2)), a);
+    if (tp_wants(c, 1))
+        dx[1] = tpi_sum_to(ctx, tp_matmul(ctx, tp_transpose(ctx, a, -1, -2), dy[0]), b);
+}
+
+static const tp_op matmul_op = { "matmul", 0, 1, 0, matmul_forward, matmul_backward, matmul_ops };
 
 static bool may_multiply(tp_ctx *ctx, const char *op, tp_tensor *a, tp_tensor *b)
 {

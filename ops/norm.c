@@ -110,7 +110,7 @@ static void layernorm_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp
                                         row_count(x), width(x)));
 }
 
-static const tp_op layernorm_op = { "layernorm", sizeof(norm_attr), 1, 2, layernorm_forward, layernorm_backward };
+static const tp_op layernorm_op = { "layernorm", sizeof(norm_attr), 1, 2, layernorm_forward, layernorm_backward, NULL };
 
 tp_tensor *tp_layernorm(tp_ctx *ctx, tp_tensor *x, tp_tensor *w, tp_tensor *b, double eps)
 {
@@ -170,7 +170,7 @@ static void rmsnorm_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_t
         dx[0] = rmsnorm_grad(ctx, c, x, 1, tpi_rows(ctx, dy[0]), NULL, tp_wants(c, 0), dx);
 }
 
-static const tp_op rmsnorm_op = { "rmsnorm", sizeof(norm_attr), 1, 1, rmsnorm_forward, rmsnorm_backward };
+static const tp_op rmsnorm_op = { "rmsnorm", sizeof(norm_attr), 1, 1, rmsnorm_forward, rmsnorm_backward, NULL };
 
 tp_tensor *tp_rmsnorm(tp_ctx *ctx, tp_tensor *x, tp_tensor *w, double eps)
 {
@@ -207,7 +207,7 @@ static void add_rmsnorm_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, 
 }
 
 static const tp_op add_rmsnorm_op = {
-    "add_rmsnorm", sizeof(norm_attr), 2, 1, add_rmsnorm_forward, add_rmsnorm_backward
+    "add_rmsnorm", sizeof(norm_attr), 2, 1, add_rmsnorm_forward, add_rmsnorm_backward, NULL
 };
 
 tp_tensor *tp_add_rmsnorm(tp_ctx *ctx, tp_tensor *x, tp_tensor *res, tp_tensor *w, double eps, tp_tensor **h)

@@ -22,6 +22,8 @@
 #include "ops/layout.h"
 #include "ops/create.h"
 #include "ops/matmul.h"
+#include "ops/einsum.h"
+#include "ops/linalg.h"
 #include "ops/block_diag.h"
 #include "ops/conv.h"
 #include "ops/pooling.h"

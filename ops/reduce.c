@@ -129,7 +129,22 @@ static void sum_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tenso
     dx[0] = tpi_copy(ctx, tpi_spread(ctx, dy[0], c->in[0], a->on), (tp_dtype)dy[0]->dtype);
 }
 
-static const tp_op sum_op = { "sum", sizeof(reduce_attr), 1, 0, sum_forward, sum_backward };
+/* y, reduced from x, repeated to x's shape by recorded ops. */
+static tp_tensor *spread_ops(tp_ctx *ctx, tp_tensor *y, const tp_tensor *x, const reduce_attr *a)
+{
+    int64_t dim[TP_MAX_DIM];
+
+    for (int i = 0; i < x->ndim; i++)
+        dim[i] = a->on[i] ? 1 : x->dim[i];
+    return tp_broadcast_to(ctx, tp_reshape(ctx, y, x->ndim, dim), x->ndim, x->dim);
+}
+
+static void sum_ops(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
+{
+    dx[0] = spread_ops(ctx, dy[0], c->in[0], c->attr);
+}
+
+static const tp_op sum_op = { "sum", sizeof(reduce_attr), 1, 0, sum_forward, sum_backward, sum_ops };
 
 tp_tensor *tp_sum(tp_ctx *ctx, tp_tensor *x, const int *axes, int n_axes, bool keepdim)
 {
@@ -153,7 +168,14 @@ static void mean_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tens
     dx[0] = tpi_copy(ctx, tpi_spread(ctx, g, c->in[0], a->on), (tp_dtype)dy[0]->dtype);
 }
 
-static const tp_op mean_op = { "mean", sizeof(reduce_attr), 1, 0, mean_forward, mean_backward };
+static void mean_ops(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
+{
+    const reduce_attr *a = c->attr;
+
+    dx[0] = spread_ops(ctx, tp_scale(ctx, dy[0], 1 / (double)group_size(c->in[0], a->on)), c->in[0], a);
+}
+
+static const tp_op mean_op = { "mean", sizeof(reduce_attr), 1, 0, mean_forward, mean_backward, mean_ops };
 
 tp_tensor *tp_mean(tp_ctx *ctx, tp_tensor *x, const int *axes, int n_axes, bool keepdim)
 {
@@ -190,7 +212,7 @@ static void prod_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tens
     dx[0] = tp_mul(ctx, tpi_spread(ctx, dy[0], x, a->on), slope);
 }
 
-static const tp_op prod_op = { "prod", sizeof(reduce_attr), 1, 0, prod_forward, prod_backward };
+static const tp_op prod_op = { "prod", sizeof(reduce_attr), 1, 0, prod_forward, prod_backward, NULL };
 
 tp_tensor *tp_prod(tp_ctx *ctx, tp_tensor *x, const int *axes, int n_axes, bool keepdim)
 {
@@ -230,8 +252,8 @@ static void extreme_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_t
     dx[0] = tp_mul(ctx, hit, share);
 }
 
-static const tp_op max_op = { "max", sizeof(reduce_attr), 1, 0, max_forward, extreme_backward };
-static const tp_op min_op = { "min", sizeof(reduce_attr), 1, 0, min_forward, extreme_backward };
+static const tp_op max_op = { "max", sizeof(reduce_attr), 1, 0, max_forward, extreme_backward, NULL };
+static const tp_op min_op = { "min", sizeof(reduce_attr), 1, 0, min_forward, extreme_backward, NULL };
 
 /* An extreme of nothing does not exist; with no result asked for that is no error. */
 static bool something(tp_ctx *ctx, const char *op, const tp_tensor *x, const bool on[TP_MAX_DIM])
@@ -297,10 +319,10 @@ static tp_tensor *all_forward(tp_ctx *ctx, tp_call *c)
     return tpi_reduce_run(ctx, "all", TPI_ALL, c->in[0], a->on, a->keepdim, TP_BOOL);
 }
 
-static const tp_op argmax_op = { "argmax", sizeof(reduce_attr), 1, 0, argmax_forward, NULL };
-static const tp_op argmin_op = { "argmin", sizeof(reduce_attr), 1, 0, argmin_forward, NULL };
-static const tp_op any_op = { "any", sizeof(reduce_attr), 1, 0, any_forward, NULL };
-static const tp_op all_op = { "all", sizeof(reduce_attr), 1, 0, all_forward, NULL };
+static const tp_op argmax_op = { "argmax", sizeof(reduce_attr), 1, 0, argmax_forward, NULL, NULL };
+static const tp_op argmin_op = { "argmin", sizeof(reduce_attr), 1, 0, argmin_forward, NULL, NULL };
+static const tp_op any_op = { "any", sizeof(reduce_attr), 1, 0, any_forward, NULL, NULL };
+static const tp_op all_op = { "all", sizeof(reduce_attr), 1, 0, all_forward, NULL, NULL };
 
 tp_tensor *tp_argmax(tp_ctx *ctx, tp_tensor *x, int axis, bool keepdim)
 {
@@ -353,7 +375,14 @@ static void cumsum_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_te
     dx[0] = running(ctx, dy[0], *axis, true);
 }
 
-static const tp_op cumsum_op = { "cumsum", sizeof(int), 1, 0, cumsum_forward, cumsum_backward };
+static void cumsum_ops(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
+{
+    const int *axis = c->attr;
+
+    dx[0] = tp_flip(ctx, tp_cumsum(ctx, tp_flip(ctx, dy[0], axis, 1), *axis), axis, 1);
+}
+
+static const tp_op cumsum_op = { "cumsum", sizeof(int), 1, 0, cumsum_forward, cumsum_backward, cumsum_ops };
 
 tp_tensor *tp_cumsum(tp_ctx *ctx, tp_tensor *x, int axis)
 {

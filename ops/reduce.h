@@ -37,7 +37,7 @@ TP_API tp_tensor *tp_mean(tp_ctx *ctx, tp_tensor *x, const int *axes, int n_axes
  *   x       any shape  float int
  *   returns x's shape without the axes, dtype of x; an empty product is 1
  *
- *   grad    dx, also right where factors are 0
+ *   grad    dx, also right where factors are 0; beside a NaN or Inf maybe NaN where PyTorch has a number
  *   keeps   x
  *   fails   as tp_sum
  */
@@ -100,7 +100,7 @@ TP_API tp_tensor *tp_std(tp_ctx *ctx, tp_tensor *x, const int *axes, int n_axes,
  *   x       any shape  float
  *   returns x's shape without the axes, dtype of x
  *
- *   grad    dx
+ *   grad    dx; 0 where all x are -inf (PyTorch: NaN)
  *   keeps   x, y
  *   fails   as tp_sum
  */

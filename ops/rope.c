@@ -38,7 +38,7 @@ static void rope_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tens
         dx[0] = turned(ctx, c, dy[0], true);
 }
 
-static const tp_op rope_op = { "rope", sizeof(rope_attr), 1, 0, rope_forward, rope_backward };
+static const tp_op rope_op = { "rope", sizeof(rope_attr), 1, 0, rope_forward, rope_backward, NULL };
 
 static bool good_tables(tp_ctx *ctx, const tp_tensor *x, const tp_rope_opts *o)
 {

@@ -47,8 +47,8 @@ static void log_softmax_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, 
     run_grad(ctx, c, true, dy[0], dx);
 }
 
-static const tp_op softmax_op = { "softmax", 0, 1, 0, softmax_forward, softmax_backward };
-static const tp_op log_softmax_op = { "log_softmax", 0, 1, 0, log_softmax_forward, log_softmax_backward };
+static const tp_op softmax_op = { "softmax", 0, 1, 0, softmax_forward, softmax_backward, NULL };
+static const tp_op log_softmax_op = { "log_softmax", 0, 1, 0, log_softmax_forward, log_softmax_backward, NULL };
 
 static tp_tensor *along(tp_ctx *ctx, const tp_op *op, tp_tensor *x, int axis)
 {

@@ -30,7 +30,7 @@ static void sort_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tens
         dx[0] = tp_scatter_add(ctx, zero, -1, c->saved[0], dy[0]);
 }
 
-static const tp_op sort_op = { "sort", sizeof(sort_attr), 2, 1, sort_forward, sort_backward };
+static const tp_op sort_op = { "sort", sizeof(sort_attr), 2, 1, sort_forward, sort_backward, NULL };
 
 /* Sorts along the axis; both results are views when it is not the last one. */
 static tp_tensor *sorted(tp_ctx *ctx, const char *op, tp_tensor *x, int *axis, bool descending, tp_tensor **places)

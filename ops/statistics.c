@@ -110,8 +110,8 @@ static void std_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tenso
     dx[0] = deviation(ctx, c, g, 1 / freedom(c->in[0], c->attr));
 }
 
-static const tp_op var_op = { "var", sizeof(stat_attr), 1, 1, var_forward, var_backward };
-static const tp_op std_op = { "std", sizeof(stat_attr), 1, 2, std_forward, std_backward };
+static const tp_op var_op = { "var", sizeof(stat_attr), 1, 1, var_forward, var_backward, NULL };
+static const tp_op std_op = { "std", sizeof(stat_attr), 1, 2, std_forward, std_backward, NULL };
 
 tp_tensor *tp_var(tp_ctx *ctx, tp_tensor *x, const int *axes, int n_axes, int correction, bool keepdim)
 {
@@ -151,13 +151,14 @@ static tp_tensor *logsumexp_forward(tp_ctx *ctx, tp_call *c)
 static void logsumexp_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
 {
     const stat_attr *a = c->attr;
-    tp_tensor       *x = c->in[0], *y = finite_or_zero(ctx, c->out[0]), *p;
+    tp_tensor       *x = c->in[0], *zero = tpi_scalar(ctx, (tp_dtype)x->dtype, 0), *y = c->out[0], *p;
 
+    y = tp_where(ctx, tp_eq(ctx, y, tpi_scalar(ctx, (tp_dtype)x->dtype, -INFINITY)), zero, y); /* all masked: 0 */
     p = tp_exp(ctx, tp_sub(ctx, x, tpi_spread(ctx, y, x, a->on)));
     dx[0] = tp_mul(ctx, p, tpi_spread(ctx, dy[0], x, a->on));
 }
 
-static const tp_op logsumexp_op = { "logsumexp", sizeof(stat_attr), 1, 0, logsumexp_forward, logsumexp_backward };
+static const tp_op logsumexp_op = { "logsumexp", sizeof(stat_attr), 1, 0, logsumexp_forward, logsumexp_backward, NULL };
 
 tp_tensor *tp_logsumexp(tp_ctx *ctx, tp_tensor *x, const int *axes, int n_axes, bool keepdim)
 {
@@ -184,7 +185,7 @@ static void norm_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tens
     dx[0] = tp_mul(ctx, x, tpi_spread(ctx, g, x, a->on));
 }
 
-static const tp_op norm_op = { "norm", sizeof(stat_attr), 1, 0, norm_forward, norm_backward };
+static const tp_op norm_op = { "norm", sizeof(stat_attr), 1, 0, norm_forward, norm_backward, NULL };
 
 tp_tensor *tp_norm(tp_ctx *ctx, tp_tensor *x, const int *axes, int n_axes, bool keepdim)
 {

@@ -211,6 +211,17 @@ tp_tensor *tpi_wide_grad(tp_ctx *ctx, tp_call *c, int i, tp_tensor **dx, double 
     return dx[i];
 }
 
+/* By public ops, which are recorded. */
+static tp_tensor *sum_axes(tp_ctx *ctx, tp_tensor *dy, const bool on[TP_MAX_DIM], const tp_tensor *like)
+{
+    int axes[TP_MAX_DIM], n = 0;
+
+    for (int i = 0; i < dy->ndim; i++)
+        if (on[i])
+            axes[n++] = i;
+    return tp_reshape(ctx, n > 0 ? tp_sum(ctx, dy, axes, n, true) : dy, like->ndim, like->dim);
+}
+
 tp_tensor *tpi_sum_to(tp_ctx *ctx, tp_tensor *dy, const tp_tensor *like)
 {
     bool       on[TP_MAX_DIM] = { false }, any = false;
@@ -224,6 +235,8 @@ tp_tensor *tpi_sum_to(tp_ctx *ctx, tp_tensor *dy, const tp_tensor *like)
         on[i] = i < extra || (like->dim[i - extra] == 1 && dy->dim[i] != 1);
         any |= on[i];
     }
+    if (tp_recording(ctx))
+        return sum_axes(ctx, dy, on, like);
     s = any ? tpi_sum_as(ctx, dy, on, true, (tp_dtype)dy->dtype) : dy;
     return s ? tpi_view(ctx, s, like->ndim, like->dim, s->stride + extra, 0) : NULL;
 }

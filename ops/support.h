@@ -60,7 +60,8 @@ bool        tpi_add_into(tp_ctx *ctx, const char *op, tp_tensor *g, double beta,
 /* Where a kernel that computes in f32 (f64 for f64) writes the gradient of input i, g = *beta g + ...: tp_grad_into's
  * place, or, where that has another dtype, a new tensor; dx[i] is set. */
 tp_tensor  *tpi_wide_grad(tp_ctx *ctx, tp_call *c, int i, tp_tensor **dx, double *beta);
-/* dy summed over the axes along which an operand of like's shape was repeated; dy itself when there are none. */
+/* dy summed over the axes along which an operand of like's shape was repeated; dy itself when there are none.  With
+ * recording on (in backward_ops) by recorded ops. */
 tp_tensor  *tpi_sum_to(tp_ctx *ctx, tp_tensor *dy, const tp_tensor *like);
 /* Sum over axes into a new tensor of dtype yt. */
 tp_tensor  *tpi_sum_as(tp_ctx *ctx, tp_tensor *x, const bool on[TP_MAX_DIM], bool keepdim, tp_dtype yt);

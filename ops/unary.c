@@ -6,41 +6,43 @@ typedef struct { double p, q; } unary_attr;
 static tp_tensor *unary_forward(tp_ctx *ctx, tp_call *c);
 static void       unary_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx);
 static void       linear_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx);
+static void       linear_ops(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx);
+static void       smooth_ops(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx);
 static void       flat_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx);
 
 static const tp_op unary_ops[TPI_UNARIES] = {
-    [TPI_NEG] = { "neg", sizeof(unary_attr), 1, 0, unary_forward, linear_backward },
-    [TPI_ABS] = { "abs", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_SIGN] = { "sign", sizeof(unary_attr), 1, 0, unary_forward, flat_backward },
-    [TPI_FLOOR] = { "floor", sizeof(unary_attr), 1, 0, unary_forward, flat_backward },
-    [TPI_ROUND] = { "round", sizeof(unary_attr), 1, 0, unary_forward, flat_backward },
-    [TPI_EXP] = { "exp", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_EXPM1] = { "expm1", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_LOG] = { "log", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_LOG1P] = { "log1p", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_SQRT] = { "sqrt", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_RSQRT] = { "rsqrt", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_SIN] = { "sin", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_COS] = { "cos", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_TANH] = { "tanh", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_SIGMOID] = { "sigmoid", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_ERF] = { "erf", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_RELU] = { "relu", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_LEAKY_RELU] = { "leaky_relu", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_ELU] = { "elu", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_GELU] = { "gelu", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_GELU_TANH] = { "gelu_tanh", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_SILU] = { "silu", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_SOFTPLUS] = { "softplus", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_MISH] = { "mish", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_HARDSWISH] = { "hardswish", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_RECIP] = { "recip", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_SQUARE] = { "square", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_SCALE] = { "scale", sizeof(unary_attr), 1, 0, unary_forward, linear_backward },
-    [TPI_SHIFT] = { "shift", sizeof(unary_attr), 1, 0, unary_forward, linear_backward },
-    [TPI_POWS] = { "pow_scalar", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_CLAMP] = { "clamp", sizeof(unary_attr), 1, 0, unary_forward, unary_backward },
-    [TPI_NOT] = { "logical_not", sizeof(unary_attr), 1, 0, unary_forward, NULL },
+    [TPI_NEG] = { "neg", sizeof(unary_attr), 1, 0, unary_forward, linear_backward, linear_ops },
+    [TPI_ABS] = { "abs", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, smooth_ops },
+    [TPI_SIGN] = { "sign", sizeof(unary_attr), 1, 0, unary_forward, flat_backward, flat_backward },
+    [TPI_FLOOR] = { "floor", sizeof(unary_attr), 1, 0, unary_forward, flat_backward, flat_backward },
+    [TPI_ROUND] = { "round", sizeof(unary_attr), 1, 0, unary_forward, flat_backward, flat_backward },
+    [TPI_EXP] = { "exp", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, smooth_ops },
+    [TPI_EXPM1] = { "expm1", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, smooth_ops },
+    [TPI_LOG] = { "log", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, smooth_ops },
+    [TPI_LOG1P] = { "log1p", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, smooth_ops },
+    [TPI_SQRT] = { "sqrt", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, smooth_ops },
+    [TPI_RSQRT] = { "rsqrt", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, smooth_ops },
+    [TPI_SIN] = { "sin", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, smooth_ops },
+    [TPI_COS] = { "cos", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, smooth_ops },
+    [TPI_TANH] = { "tanh", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, smooth_ops },
+    [TPI_SIGMOID] = { "sigmoid", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, smooth_ops },
+    [TPI_ERF] = { "erf", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, NULL },
+    [TPI_RELU] = { "relu", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, smooth_ops },
+    [TPI_LEAKY_RELU] = { "leaky_relu", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, NULL },
+    [TPI_ELU] = { "elu", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, NULL },
+    [TPI_GELU] = { "gelu", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, NULL },
+    [TPI_GELU_TANH] = { "gelu_tanh", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, NULL },
+    [TPI_SILU] = { "silu", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, NULL },
+    [TPI_SOFTPLUS] = { "softplus", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, smooth_ops },
+    [TPI_MISH] = { "mish", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, NULL },
+    [TPI_HARDSWISH] = { "hardswish", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, NULL },
+    [TPI_RECIP] = { "recip", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, smooth_ops },
+    [TPI_SQUARE] = { "square", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, smooth_ops },
+    [TPI_SCALE] = { "scale", sizeof(unary_attr), 1, 0, unary_forward, linear_backward, linear_ops },
+    [TPI_SHIFT] = { "shift", sizeof(unary_attr), 1, 0, unary_forward, linear_backward, linear_ops },
+    [TPI_POWS] = { "pow_scalar", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, smooth_ops },
+    [TPI_CLAMP] = { "clamp", sizeof(unary_attr), 1, 0, unary_forward, unary_backward, NULL },
+    [TPI_NOT] = { "logical_not", sizeof(unary_attr), 1, 0, unary_forward, NULL, NULL },
 };
 
 /* Which of them compute integers too. */
@@ -111,6 +113,40 @@ static void linear_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_te
     tpi_unary         op = which(c);
 
     dx[0] = op == TPI_SHIFT ? dy[0] : tpi_unary_run(ctx, TPI_SCALE, op == TPI_NEG ? -1 : a->p, 0, dy[0]);
+}
+
+static void linear_ops(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
+{
+    const unary_attr *a = c->attr;
+    tpi_unary         op = which(c);
+
+    dx[0] = op == TPI_SHIFT ? dy[0] : tp_scale(ctx, dy[0], op == TPI_NEG ? -1 : a->p);
+}
+
+/* dy times the slope, from what forward has kept: y or x. */
+static void smooth_ops(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx)
+{
+    const unary_attr *a = c->attr;
+    tpi_unary         op = which(c);
+    tp_tensor        *g = dy[0], *x = c->in[0], *y = c->out[0];
+
+    dx[0] = op == TPI_EXP        ? tp_mul(ctx, g, y)
+            : op == TPI_EXPM1    ? tp_mul(ctx, g, tp_exp(ctx, x))
+            : op == TPI_LOG      ? tp_div(ctx, g, x)
+            : op == TPI_LOG1P    ? tp_div(ctx, g, tp_shift(ctx, x, 1))
+            : op == TPI_SQRT     ? tp_scale(ctx, tp_div(ctx, g, y), 0.5)
+            : op == TPI_RSQRT    ? tp_scale(ctx, tp_mul(ctx, g, tp_mul(ctx, y, tp_square(ctx, y))), -0.5)
+            : op == TPI_RECIP    ? tp_neg(ctx, tp_mul(ctx, g, tp_square(ctx, y)))
+            : op == TPI_SQUARE   ? tp_scale(ctx, tp_mul(ctx, g, x), 2)
+            : op == TPI_SIN      ? tp_mul(ctx, g, tp_cos(ctx, x))
+            : op == TPI_COS      ? tp_neg(ctx, tp_mul(ctx, g, tp_sin(ctx, x)))
+            : op == TPI_TANH     ? tp_sub(ctx, g, tp_mul(ctx, g, tp_square(ctx, y)))
+            : op == TPI_SIGMOID  ? tp_mul(ctx, g, tp_sub(ctx, y, tp_square(ctx, y)))
+            : op == TPI_SOFTPLUS ? tp_mul(ctx, g, tp_sigmoid(ctx, x))
+            : op == TPI_ABS      ? tp_mul(ctx, g, tp_sign(ctx, x))
+            : op == TPI_RELU     ? tp_mul(ctx, g, tp_sign(ctx, y))
+            : a->p == 0          ? NULL
+                                 : tp_scale(ctx, tp_mul(ctx, g, tp_pow_scalar(ctx, x, a->p - 1)), a->p);
 }
 
 /* Of those whose slope is 0: dx stays NULL, which counts as zero. */

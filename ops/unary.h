@@ -11,7 +11,7 @@ extern "C" {
 #endif
 
 /*
- * tp_neg -x, tp_abs |x|, tp_sign (-1, 0 or 1), tp_square x^2.
+ * tp_neg -x, tp_abs |x|, tp_sign (-1, 0 or 1; NaN of NaN), tp_square x^2.
  *
  *   x       any shape  float, i64 i32 u8
  *   returns shape and dtype of x
@@ -32,6 +32,7 @@ TP_API tp_tensor *tp_square(tp_ctx *ctx, tp_tensor *x);
  *   returns shape and dtype of x
  *
  *   grad    dx; clamp has slope 1 at its borders and 0 outside
+ *           x ^ p is C's pow for every p: 0.5 too makes +0 of -0 and +Inf of -Inf, where sqrt would not
  *   keeps   scale and shift nothing, else x
  *   fails   TP_EARG when low > high
  */

@@ -6,7 +6,7 @@ set -eu
 
 # One list per use: names that Debian 12, Debian 13 and Ubuntu share.
 build='gcc g++ libc6-dev make meson ninja-build pkg-config cmake libdnnl-dev libhdf5-dev libjansson-dev libpcre2-dev
-    libutf8proc-dev libxxhash-dev libcmocka-dev python3 python3-pip'
+    libutf8proc-dev libxxhash-dev liblapacke-dev libcmocka-dev python3 python3-pip'
 test='clang libclang-rt-dev libomp-dev strace python3-h5py'
 
 case ${1:-} in

@@ -4,6 +4,7 @@
 #include "ops/cpu/onednn.h"
 #include "ops/cpu/cpu.h"
 #include "ops/cpu/detect.h"
+#include "ops/cpu/lapack_cpu.h"
 
 static const tpi_kernels kernels = {
     .copy = CPU(copy),
@@ -56,6 +57,8 @@ static const tpi_kernels kernels = {
     .sumsq = CPU(sumsq),
     .nonfinite = CPU(nonfinite),
     .sort = CPU(sort),
+    .factor_space = tpi_lapack_space,
+    .factor = tpi_lapack_factor,
 };
 
 static const tpi_can can = {
@@ -104,6 +107,7 @@ static const tpi_can can = {
     .sumsq = TPI_CAN_FLOAT,
     .nonfinite = TPI_CAN_FLOAT,
     .sort = TPI_CAN_ALL,
+    .factor = TPI_BIT(TP_F32) | TPI_BIT(TP_F64),
 };
 
 /* Whether this machine runs what this file was compiled for. */

@@ -54,6 +54,8 @@ static const tpi_kernels kernels = {
     .sumsq = tpi_ref_sumsq,
     .nonfinite = tpi_ref_nonfinite,
     .sort = tpi_ref_sort,
+    .factor_space = tpi_ref_factor_space,
+    .factor = tpi_ref_factor,
 };
 
 /* unary: of bool only `not`; of integers those that the contract lists.  index_add: the dtype of w. */
@@ -103,6 +105,7 @@ static const tpi_can can = {
     .sumsq = TPI_CAN_FLOAT,
     .nonfinite = TPI_CAN_FLOAT,
     .sort = TPI_CAN_ALL,
+    .factor = TPI_CAN_FLOAT,
 };
 
 static bool usable(void)

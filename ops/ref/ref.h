@@ -153,4 +153,7 @@ tp_code tpi_ref_nonfinite(const tpi_run *r, tp_dtype t, const void *x, int64_t n
 tp_code tpi_ref_sort(const tpi_run *r, tp_dtype t, void *y, int64_t *place, const void *x, int64_t rows, int64_t n,
                      bool descending);
 
+size_t  tpi_ref_factor_space(const tpi_run *r, const tpi_factor *f);
+tp_code tpi_ref_factor(const tpi_run *r, tpi_factor *f);
+
 #endif

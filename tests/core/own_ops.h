@@ -72,7 +72,7 @@ static void own_mul_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_t
             dx[i] = own_times(ctx, dy[0], c->in[1 - i], 0);
 }
 
-static const tp_op own_mul_op = { "own_mul", 0, 1, 0, own_mul_forward, own_mul_backward };
+static const tp_op own_mul_op = { "own_mul", 0, 1, 0, own_mul_forward, own_mul_backward, NULL };
 
 static inline tp_tensor *own_mul(tp_ctx *ctx, tp_tensor *a, tp_tensor *b)
 {
@@ -92,7 +92,7 @@ static void own_into_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_
     }
 }
 
-static const tp_op own_into_op = { "own_into", 0, 1, 0, own_mul_forward, own_into_backward };
+static const tp_op own_into_op = { "own_into", 0, 1, 0, own_mul_forward, own_into_backward, NULL };
 
 static inline tp_tensor *own_into(tp_ctx *ctx, tp_tensor *a, tp_tensor *b)
 {
@@ -117,7 +117,7 @@ static void own_add_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_t
         dx[i] = dy[0];
 }
 
-static const tp_op own_add_op = { "own_add", 0, 1, 0, own_add_forward, own_add_backward };
+static const tp_op own_add_op = { "own_add", 0, 1, 0, own_add_forward, own_add_backward, NULL };
 
 static inline tp_tensor *own_add(tp_ctx *ctx, tp_tensor *a, tp_tensor *b)
 {
@@ -146,7 +146,7 @@ static void own_sum_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_t
         NULL, tp_item(ctx, dy[0]));
 }
 
-static const tp_op own_sum_op = { "own_sum", 0, 1, 0, own_sum_forward, own_sum_backward };
+static const tp_op own_sum_op = { "own_sum", 0, 1, 0, own_sum_forward, own_sum_backward, NULL };
 
 /* At most two dimensions. */
 static inline tp_tensor *own_sum(tp_ctx *ctx, tp_tensor *x)
@@ -162,7 +162,7 @@ static tp_tensor *own_same_forward(tp_ctx *ctx, tp_call *c)
     return c->in[0];
 }
 
-static const tp_op own_same_op = { "own_same", 0, 1, 0, own_same_forward, own_add_backward };
+static const tp_op own_same_op = { "own_same", 0, 1, 0, own_same_forward, own_add_backward, NULL };
 
 static inline tp_tensor *own_same(tp_ctx *ctx, tp_tensor *x)
 {

@@ -32,7 +32,7 @@ static void drop_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tens
     dx[0] = drop_run(ctx, c, dy[0]);
 }
 
-static const tp_op drop_op = { "drop", sizeof(drop_attr), 1, 0, drop_forward, drop_backward };
+static const tp_op drop_op = { "drop", sizeof(drop_attr), 1, 0, drop_forward, drop_backward, NULL };
 
 static tp_tensor *drop(tp_ctx *ctx, tp_tensor *x)
 {

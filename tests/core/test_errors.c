@@ -66,7 +66,7 @@ static void broken_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_te
 
 static void module_paths(void **state)
 {
-    static const tp_op twice = { "twice", 0, 1, 0, twice_forward, broken_backward };
+    static const tp_op twice = { "twice", 0, 1, 0, twice_forward, broken_backward, NULL };
     tp_ctx     *ctx = own_ctx(), *other = own_ctx();
     tp_tensor  *x = own_leaf(ctx, TP_F32, 2, 1), *y;
     const char *path = tpi_intern(ctx, "model.layers.3.q_proj"), *before;

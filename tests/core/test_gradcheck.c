@@ -42,7 +42,7 @@ static void square_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_te
     }
 }
 
-static const tp_op square_op = { "square", sizeof(fault), 1, 0, square_forward, square_backward };
+static const tp_op square_op = { "square", sizeof(fault), 1, 0, square_forward, square_backward, NULL };
 
 static tp_tensor *square(tp_ctx *ctx, void *user, tp_tensor *const *in)
 {

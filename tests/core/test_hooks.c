@@ -282,7 +282,7 @@ static tp_tensor *bomb_forward(tp_ctx *ctx, tp_call *c)
     return own_times(ctx, c->in[0], NULL, 1);
 }
 
-static const tp_op bomb = { "bomb", 0, 1, 0, bomb_forward, failing_backward };
+static const tp_op bomb = { "bomb", 0, 1, 0, bomb_forward, failing_backward, NULL };
 
 /* Half of a pass has been delivered when it fails: leaves are marked, inner tensors cleared, the tape can go on. */
 static void a_failed_backward(void **state)
@@ -344,7 +344,7 @@ static void nan_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tenso
 
 static void anomalies(void **state)
 {
-    static const tp_op op = { "dubious", sizeof(double), 1, 0, nan_forward, nan_backward };
+    static const tp_op op = { "dubious", sizeof(double), 1, 0, nan_forward, nan_backward, NULL };
     tp_ctx    *ctx = own_ctx();
     tp_tensor *x = own_leaf(ctx, TP_F32, 2, 1), *y;
 

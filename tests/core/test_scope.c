@@ -202,8 +202,8 @@ static void opener_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_te
 
 static void scopes_inside_ops(void **state)
 {
-    static const tp_op ender = { "ender", 0, 1, 0, ender_forward, NULL };
-    static const tp_op opener = { "opener", 0, 1, 0, opener_forward, opener_backward };
+    static const tp_op ender = { "ender", 0, 1, 0, ender_forward, NULL, NULL };
+    static const tp_op opener = { "opener", 0, 1, 0, opener_forward, opener_backward, NULL };
     tp_ctx    *ctx = own_ctx();
     tp_tensor *x = own_leaf(ctx, TP_F32, 2, 1), *y;
 

@@ -130,7 +130,7 @@ static void trident_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_t
     dx[0] = dy[2] ? own_add(ctx, a, own_times(ctx, dy[2], NULL, 3)) : a;
 }
 
-static const tp_op trident = { "trident", sizeof(int), 3, 2, trident_forward, trident_backward };
+static const tp_op trident = { "trident", sizeof(int), 3, 2, trident_forward, trident_backward, NULL };
 
 static void several_outputs(void **state)
 {
@@ -179,7 +179,7 @@ static void keeper_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_te
     dx[0] = dy[0];
 }
 
-static const tp_op keeper = { "keeper", 0, 1, 0, keeper_forward, keeper_backward };
+static const tp_op keeper = { "keeper", 0, 1, 0, keeper_forward, keeper_backward, NULL };
 
 static void keep_masks(void **state)
 {
@@ -211,7 +211,7 @@ static void careless_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_
         dx[0] = own_times(ctx, c->in[0], NULL, 2);
 }
 
-static const tp_op careless = { "careless", 0, 1, 0, careless_forward, careless_backward };
+static const tp_op careless = { "careless", 0, 1, 0, careless_forward, careless_backward, NULL };
 
 static void values_not_kept(void **state)
 {
@@ -233,7 +233,7 @@ static tp_tensor *saver_forward(tp_ctx *ctx, tp_call *c)
     return own_times(ctx, c->in[0], c->in[0], 0);
 }
 
-static const tp_op saver = { "saver", 0, 1, 1, saver_forward, careless_backward };
+static const tp_op saver = { "saver", 0, 1, 1, saver_forward, careless_backward, NULL };
 
 static void values_changed(void **state)
 {
@@ -348,7 +348,7 @@ static void borrowed_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_
 
 static void foreign_gradients_are_copied(void **state)
 {
-    static const tp_op op = { "borrower", 0, 1, 0, own_sum_forward, borrowed_backward };
+    static const tp_op op = { "borrower", 0, 1, 0, own_sum_forward, borrowed_backward, NULL };
     tp_ctx    *ctx = own_ctx();
     tp_tensor *x = own_leaf(ctx, TP_F64, 2, 1);
 

@@ -111,14 +111,14 @@ static tp_tensor *dead_forward(tp_ctx *ctx, tp_call *c)
 
 static void faulty_ops(void **state)
 {
-    static const tp_op shape = { "faulty", 0, 1, 0, careless_forward, wrong_shape_backward };
-    static const tp_op dtype = { "faulty", 0, 1, 0, careless_forward, wrong_dtype_backward };
-    static const tp_op dead = { "faulty", 0, 1, 0, careless_forward, dead_backward };
-    static const tp_op nothing = { "faulty", 0, 1, 0, nothing_forward, NULL };
-    static const tp_op dead_out = { "faulty", 0, 1, 0, dead_forward, NULL };
-    static const tp_op many = { "faulty", 0, 33, 0, careless_forward, NULL };
-    static const tp_op hollow = { "faulty", 0, 1, 0, NULL, NULL };
-    static const tp_op fixed = { "fixed", 0, 1, 0, careless_forward, NULL };
+    static const tp_op shape = { "faulty", 0, 1, 0, careless_forward, wrong_shape_backward, NULL };
+    static const tp_op dtype = { "faulty", 0, 1, 0, careless_forward, wrong_dtype_backward, NULL };
+    static const tp_op dead = { "faulty", 0, 1, 0, careless_forward, dead_backward, NULL };
+    static const tp_op nothing = { "faulty", 0, 1, 0, nothing_forward, NULL, NULL };
+    static const tp_op dead_out = { "faulty", 0, 1, 0, dead_forward, NULL, NULL };
+    static const tp_op many = { "faulty", 0, 33, 0, careless_forward, NULL, NULL };
+    static const tp_op hollow = { "faulty", 0, 1, 0, NULL, NULL, NULL };
+    static const tp_op fixed = { "fixed", 0, 1, 0, careless_forward, NULL, NULL };
     tp_ctx    *ctx = own_ctx();
     tp_tensor *x = own_leaf(ctx, TP_F64, 2, 1);
 
@@ -171,8 +171,8 @@ static void pair_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tens
 
 static void outputs_get_their_own_header(void **state)
 {
-    static const tp_op give_global = { "global", 0, 1, 0, global_forward, own_add_backward };
-    static const tp_op pair = { "pair", 0, 2, 0, pair_forward, pair_backward };
+    static const tp_op give_global = { "global", 0, 1, 0, global_forward, own_add_backward, NULL };
+    static const tp_op pair = { "pair", 0, 2, 0, pair_forward, pair_backward, NULL };
     tp_ctx    *ctx = own_ctx();
     tp_tensor *x = own_leaf(ctx, TP_F64, 2, 1), *y, *two[2];
 
@@ -216,7 +216,7 @@ static void total_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_ten
 
 static void many_inputs(void **state)
 {
-    static const tp_op total = { "total", 0, 1, 0, total_forward, total_backward };
+    static const tp_op total = { "total", 0, 1, 0, total_forward, total_backward, NULL };
     tp_ctx    *ctx = own_ctx();
     tp_tensor *in[100];
 

@@ -434,9 +434,46 @@ static void printing(void **state)
     tp_ctx_free(ctx);
 }
 
+/* ---- single elements, other contexts ----------------------------------------------------------------------------- */
+
+static void set_elements(void **state)
+{
+    tp_ctx    *ctx = own_ctx();
+    tp_tensor *x = tp_zeros(ctx, TP_I32, TP_SHAPE(2, 3)), *v = tpi_view(ctx, x, TP_SHAPE(3, 2), (int64_t[]){ 1, 3 }, 0);
+
+    (void)state;
+    assert_true(tp_set_at(ctx, v, TP_SHAPE(-1, 0), 7.9)); /* toward zero */
+    assert_float_equal(tp_at(ctx, x, TP_SHAPE(0, 2)), 7, 0);
+    assert_false(tp_set_at(ctx, x, TP_SHAPE(2, 0), 1));
+    own_error(ctx, TP_EARG, "set_at: index 2 at axis 0 of size 2");
+    assert_false(tp_set_at(ctx, x, TP_SHAPE(0), 1));
+    own_error(ctx, TP_EARG, "set_at: 1 indices into a tensor with 2 dimensions");
+    tp_ctx_free(ctx);
+}
+
+static void copies_from_others(void **state)
+{
+    tp_ctx    *ctx = own_ctx(), *other = tp_ctx_new(TP_REF, 0);
+    tp_tensor *x = tp_arange(other, TP_BF16, 0, 6, 1), *v = tpi_view(other, x, TP_SHAPE(3, 2), (int64_t[]){ 1, 3 }, 0), *y;
+
+    (void)state;
+    y = tp_copy_from(ctx, other, v);
+    assert_true(tp_dtype_of(y) == TP_BF16 && tp_same_shape(y, v) && tp_is_contiguous(y));
+    assert_float_equal(tp_at(ctx, y, TP_SHAPE(2, 1)), 5, 0);
+    assert_null(tp_copy_from(ctx, other, y)); /* belongs to ctx */
+    own_error(ctx, TP_EARG, "copy_from: copy_from: input 0");
+    tp_error_clear(other);
+    assert_null(tp_copy_from(ctx, NULL, v));
+    own_error(ctx, TP_EARG, "copy_from: there is no other context");
+    tp_ctx_free(other);
+    tp_ctx_free(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(set_elements),
+        cmocka_unit_test(copies_from_others),
         cmocka_unit_test(shapes),
         cmocka_unit_test(filling),
         cmocka_unit_test(counting_up),

@@ -195,6 +195,11 @@ static tp_tensor *reshape(tp_ctx *ctx, tp_tensor *const *in)
     return tp_reshape(ctx, in[0], TP_SHAPE(3, -1));
 }
 
+static tp_tensor *view(tp_ctx *ctx, tp_tensor *const *in)
+{
+    return in[0] ? tp_view(ctx, tp_contiguous(ctx, in[0]), TP_SHAPE(3, -1)) : tp_view(ctx, NULL, TP_SCALAR);
+}
+
 static tp_tensor *flatten(tp_ctx *ctx, tp_tensor *const *in)
 {
     return tp_flatten(ctx, in[0], 0, -1);
@@ -228,6 +233,11 @@ static tp_tensor *transpose(tp_ctx *ctx, tp_tensor *const *in)
 static tp_tensor *broadcast_to(tp_ctx *ctx, tp_tensor *const *in)
 {
     return tp_broadcast_to(ctx, in[0], TP_SHAPE(4, -1, 3));
+}
+
+static tp_tensor *expand(tp_ctx *ctx, tp_tensor *const *in)
+{
+    return tp_expand(ctx, in[0], TP_SHAPE(4, -1, 3));
 }
 
 static tp_tensor *slice(tp_ctx *ctx, tp_tensor *const *in)
@@ -367,6 +377,7 @@ const op_case op_cases_shape[] = {
     { "tp_cumsum", "R", op_shapes_matrix, OP_GRAD | OP_INTS, .fn = cumsum_first },
     { "tp_cumsum", "R", op_shapes_matrix, OP_GRAD | OP_INTS, .fn = cumsum_last },
     { "tp_reshape", "R", threes, OP_GRAD | OP_INTS, .fn = reshape },
+    { "tp_view", "R", threes, OP_GRAD | OP_INTS, .fn = view },
     { "tp_flatten", "R", op_shapes_one, OP_GRAD | OP_INTS, .fn = flatten },
     { "tp_flatten", "R", cubes, OP_GRAD | OP_INTS, .fn = flatten_some },
     { "tp_squeeze", "R", ones, OP_GRAD | OP_INTS, .fn = squeeze },
@@ -374,6 +385,7 @@ const op_case op_cases_shape[] = {
     { "tp_permute", "R", cubes, OP_GRAD | OP_INTS, .fn = permute },
     { "tp_transpose", "R", op_shapes_matrix, OP_GRAD | OP_INTS, .fn = transpose },
     { "tp_broadcast_to", "R", spread, OP_GRAD | OP_INTS, .fn = broadcast_to },
+    { "tp_expand", "R", spread, OP_GRAD | OP_INTS, .fn = expand },
     { "tp_slice", "R", op_shapes_matrix, OP_GRAD | OP_INTS, .fn = slice },
     { "tp_slice", "R", op_shapes_matrix, OP_GRAD | OP_INTS, .fn = slice_back },
     { "tp_narrow", "R", several, OP_GRAD | OP_INTS, .fn = narrow },

@@ -139,6 +139,8 @@ static bool applies(const op_case *c, tp_dtype t)
         open |= op_is_open(c, i);
     if (!open)
         return t == TP_F32; /* once */
+    if (c->flags & OP_WIDE)
+        return t == TP_F32 || t == TP_F64;
     return tp_dtype_is_float(t) || (t != TP_BOOL && (c->flags & OP_INTS));
 }
 
