@@ -6,6 +6,7 @@
 #include "ops/cpu/cpu.h"
 #include "ops/cpu/simd.h"
 #include "ops/cpu/span.h"
+#include "ops/cpu/sums.h"
 
 #include "core/number.h"
 
@@ -80,11 +81,10 @@ TPI_FLAT int64_t largest(tp_dtype t, const tpi_window *w, const void *x, extent 
     for (int64_t i = r.begin; i < r.end; i += down)
         for (int64_t j = c.begin; j < c.end; j += across) {
             double v = tpi_load(t, x, i * w->in[1] + j);
+            bool   more = (v > best) | (v != v); /* no branch: it would be guessed wrong every other time */
 
-            if (v > best || v != v) {
-                best = v;
-                at = i * w->in[1] + j;
-            }
+            best = more ? v : best;
+            at = more ? i * w->in[1] + j : at;
         }
     return at;
 }
@@ -108,6 +108,18 @@ TPI_FLAT void max_plane(tp_dtype t, const pool_args *a, int64_t k)
     }
 }
 
+/* n elements side by side; wide windows by vectors */
+TPI_FLAT double row_sum(tp_dtype t, const void *x, int64_t at, int64_t n)
+{
+    double sum = 0;
+
+    if (t == TP_F32 && n >= 16)
+        return tpi_sum_of(TPI_OF_X, (const float *)x + at, NULL, 0.0f, n);
+    for (int64_t j = at; j < at + n; j++)
+        sum += tpi_load(t, x, j);
+    return sum;
+}
+
 TPI_FLAT void avg_plane(tp_dtype t, const pool_args *a, int64_t k)
 {
     const tpi_window *w = a->w;
@@ -122,8 +134,7 @@ TPI_FLAT void avg_plane(tp_dtype t, const pool_args *a, int64_t k)
             double sum = 0;
 
             for (int64_t i = r.begin; i < r.end; i++)
-                for (int64_t j = c.begin; j < c.end; j++)
-                    sum += tpi_load(t, x, i * w->in[1] + j);
+                sum += row_sum(t, x, i * w->in[1] + c.begin, c.end - c.begin);
             tpi_store(t, a->out, o, sum * share(w, r, c));
         }
     }
