@@ -74,7 +74,7 @@ static void conv_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tens
         bias_grad(ctx, c, g, dx);
 }
 
-static const tp_op conv_op = { "conv2d", sizeof(conv_attr), 1, 0, conv_forward, conv_backward };
+static const tp_op conv_op = { "conv2d", sizeof(conv_attr), 1, 0, conv_forward, conv_backward, NULL };
 
 /* ---- shapes and options ------------------------------------------------------------------------------------------ */
 

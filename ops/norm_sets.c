@@ -103,8 +103,8 @@ static void sets_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tens
                                        var->data, data_of(w), a->fixed));
 }
 
-static const tp_op batchnorm_op = { "batchnorm", sizeof(sets_attr), 1, 2, sets_forward, sets_backward };
-static const tp_op groupnorm_op = { "groupnorm", sizeof(sets_attr), 1, 2, sets_forward, sets_backward };
+static const tp_op batchnorm_op = { "batchnorm", sizeof(sets_attr), 1, 2, sets_forward, sets_backward, NULL };
+static const tp_op groupnorm_op = { "groupnorm", sizeof(sets_attr), 1, 2, sets_forward, sets_backward, NULL };
 
 /* ---- operands ---------------------------------------------------------------------------------------------------- */
 

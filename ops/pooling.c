@@ -64,10 +64,10 @@ static void avg_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tenso
         dx[0] = d;
 }
 
-static const tp_op max_op = { "max_pool2d", sizeof(pool_attr), 1, 1, max_forward, max_backward };
-static const tp_op avg_op = { "avg_pool2d", sizeof(pool_attr), 1, 0, avg_forward, avg_backward };
-static const tp_op adaptive_max_op = { "adaptive_max_pool2d", sizeof(pool_attr), 1, 1, max_forward, max_backward };
-static const tp_op adaptive_avg_op = { "adaptive_avg_pool2d", sizeof(pool_attr), 1, 0, avg_forward, avg_backward };
+static const tp_op max_op = { "max_pool2d", sizeof(pool_attr), 1, 1, max_forward, max_backward, NULL };
+static const tp_op avg_op = { "avg_pool2d", sizeof(pool_attr), 1, 0, avg_forward, avg_backward, NULL };
+static const tp_op adaptive_max_op = { "adaptive_max_pool2d", sizeof(pool_attr), 1, 1, max_forward, max_backward, NULL };
+static const tp_op adaptive_avg_op = { "adaptive_avg_pool2d", sizeof(pool_attr), 1, 0, avg_forward, avg_backward, NULL };
 
 /* ---- shapes and options ------------------------------------------------------------------------------------------ */
 
