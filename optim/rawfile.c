@@ -135,8 +135,8 @@ tp_tensor *tp_tokens_read(tp_ctx *ctx, const char *path, int bytes, int64_t voca
 
     if (!tp_ok(ctx))
         return NULL;
-    if ((bytes != 2 && bytes != 4) || vocab < 0 || vocab > (int64_t)1 << 31)
-        return tp_fail(ctx, TP_EARG, "tokens: %d bytes an id, vocab %lld; expected 2 or 4, and 0 to 2^31", bytes,
+    if ((bytes != 1 && bytes != 2 && bytes != 4) || vocab < 0 || vocab > (int64_t)1 << 31)
+        return tp_fail(ctx, TP_EARG, "tokens: %d bytes an id, vocab %lld; expected 1, 2 or 4, and 0 to 2^31", bytes,
                        (long long)vocab);
     text = tpi_read_file(ctx, path, MOST_BYTES, &size);
     if (text == NULL)

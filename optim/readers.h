@@ -57,7 +57,7 @@ TP_API bool tp_jsonl_read(tp_ctx *ctx, const char *path, int n, const tp_field *
 /*
  * tp_tokens_read: token ids one behind the other, without a header, little-endian.
  *
- *   bytes   of an id: 2 or 4
+ *   bytes   of an id: 1 (a text, whose bytes are the tokens), 2 or 4
  *   vocab   every id must be below it; 0: below 2^31
  *   returns [ids], i32
  *

@@ -91,7 +91,7 @@ TP_API tp_loader *tp_samples_loader(tp_ctx *ctx, const tp_samples *s, const tp_l
 /*
  * tp_samples_next: the next batch as tensors of the innermost scope, one a field: [batch, ...].
  *
- *   out     room for as many tensors as there are fields; all NULL where false is returned
+ *   out     room for as many tensors as there are fields; all NULL where false is returned, untouched without a loader
  *   returns false behind the last epoch, and after a failure
  *
  *   fails   as tp_loader_next; TP_EARG for a loader that tp_samples_loader did not make

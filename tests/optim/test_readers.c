@@ -239,6 +239,8 @@ static void tokens(void **state)
     write_file(ids, sizeof ids);
     x = tp_tokens_read(ctx, path, 2, 0);
     assert_true(tp_numel(x) == 4 && tp_i32(ctx, x)[1] == 65535 && tp_i32(ctx, x)[2] == 258);
+    x = tp_tokens_read(ctx, path, 1, 256);
+    assert_true(tp_numel(x) == 8 && tp_i32(ctx, x)[3] == 255);
     refused(ctx, tp_tokens_read(ctx, path, 2, 300), TP_EFORMAT, ": byte 2: id 65535 of token 1, expected one below 300");
     refused(ctx, tp_tokens_read(ctx, path, 4, 0), TP_EFORMAT,
             ": byte 0: id 4294901761 of token 0, expected one below 2147483648");
