@@ -21,6 +21,14 @@ done
 # shellcheck disable=SC2086
 ${CXX:-c++} -x c++ -std=c++17 -pedantic -Wall -Wextra -Werror "$source/tools/examples/linear_regression.c" $flags \
     -o "$root/linear_regression_cpp"
+# shellcheck disable=SC2046
+${CC:-cc} -std=c11 "$source/tools/examples/linear_regression.c" $(pkg-config --cflags tapir) "$lib/libtapir.a" \
+    $(PKG_CONFIG_SYSROOT_DIR='' pkg-config --static --libs tapir | sed 's/-ltapir//') -o "$root/linear_regression_static"
+[ -L "$lib/libtapir.so.0" ]
+page=$(find "$root" -name tapir.html)
+for function in tp_ctx_new tp_matmul tp_samples_next tp_attach; do
+    grep -q "<a id=\"$function\">" "$page" || { echo "the reference has no $function"; exit 1; }
+done
 cd "$root"
 data=$source/tools/data
 # check NAME CONDITION: an awk condition on x, the last number of the last line of out.txt that has one
@@ -30,6 +38,7 @@ check() {
 }
 ./linear_regression > out.txt
 ./linear_regression_cpp | cmp - out.txt
+./linear_regression_static | cmp - out.txt
 grep -o "loss [0-9.]*" out.txt > loss.txt
 mv loss.txt out.txt
 check linear_regression "x < 0.02"
