@@ -69,13 +69,25 @@ static void reshape_backward(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_t
 
 static const tp_op reshape_op = { "reshape", sizeof(shape_attr), 1, 0, reshape_forward, reshape_backward };
 
+/* "[4, -1]" into text, which is returned. */
+static char *asked_text(const shape_attr *a, char *text, size_t size)
+{
+    size_t at = (size_t)snprintf(text, size, "[");
+
+    for (int i = 0; i < a->ndim && at < size; i++)
+        at += (size_t)snprintf(text + at, size - at, "%s%lld", i > 0 ? ", " : "", (long long)a->dim[i]);
+    if (at < size)
+        (void)snprintf(text + at, size - at, "]");
+    return text;
+}
+
 /* Puts what is left over in the place of -1. */
 static bool fill_in(tp_ctx *ctx, const tp_tensor *x, shape_attr *a)
 {
     int64_t known = 1;
     int     open = -1;
     bool    ok = true;
-    char    text[96];
+    char    asked[200], text[200];
 
     for (int i = 0; i < a->ndim && ok; i++) {
         if (a->dim[i] == -1 && open < 0)
@@ -89,9 +101,11 @@ static bool fill_in(tp_ctx *ctx, const tp_tensor *x, shape_attr *a)
     }
     if (ok && known == x->numel)
         return true;
+    if (open >= 0)
+        a->dim[open] = -1;
     tp_fail(ctx, TP_ESHAPE,
-            "reshape: the %lld elements of %s do not fill the shape asked for, %lld with at most one -1",
-            (long long)x->numel, tp_shape_text(x, text, sizeof text), (long long)known);
+            "reshape: the %lld elements of %s do not fill %s; expected as many, with at most one -1 for what is left over",
+            (long long)x->numel, tp_shape_text(x, text, sizeof text), asked_text(a, asked, sizeof asked));
     return false;
 }
 
