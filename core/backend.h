@@ -111,6 +111,34 @@ typedef struct tpi_blocks {
     tp_dtype t, at;
 } tpi_blocks;
 
+/*
+ * Planes under a sliding window, all contiguous: convolution (x [n, cin, h, w], weights [cout, cin / groups, kh, kw], y
+ * [n, cout, oh, ow]) as PyTorch's conv2d,
+ *
+ *     y[i, o, p, q] = b[o] + sum over c, u, v of w[o, c, u, v] x[i, g cin / groups + c, p s0 + u d0 - p0, q s1 + v d1 - p1]
+ *
+ * with g = o / (cout / groups), s d p stride, dilation and padding, x = 0 outside; and pooling, where n counts planes and
+ * the channels are not used.
+ */
+typedef struct tpi_window {
+    int64_t  n, cin, cout, groups;
+    int64_t  in[2], size[2], out[2]; /* h, w; kh, kw; oh, ow */
+    int64_t  stride[2], pad[2], dilation[2];
+    bool     adaptive;    /* pooling: window p is floor(p h / oh) .. ceil((p + 1) h / oh); size, stride, pad unused */
+    bool     exclude_pad; /* mean over what lies inside of the plane */
+    tp_dtype t;
+} tpi_window;
+
+typedef enum { TPI_CONV_Y, TPI_CONV_DX, TPI_CONV_DW } tpi_conv_part;
+
+/* Normalisation of x [n, c, s], contiguous, dtype t, over sets of its n c rows of s: with groups = 0 a set per channel
+ * (batch), else a set per image and group of c / groups channels. */
+typedef struct tpi_sets {
+    int64_t  n, c, s, groups;
+    double   eps;
+    tp_dtype t, wt; /* of w and b: t or f32 */
+} tpi_sets;
+
 /* One parameter of an optimiser's step. */
 typedef struct tpi_step {
     int64_t      n;
@@ -137,6 +165,8 @@ typedef struct tpi_can {
         softmax_grad, cross_entropy, index_rows, index_add, gather, scatter_add, layernorm, layernorm_grad, rmsnorm,
         rmsnorm_grad, rope, attention, attention_grad, blocks, blocks_da, blocks_dx, silu_mul, silu_mul_grad, optim,
         sumsq, nonfinite, sort;
+    uint16_t conv, conv_dx, conv_dw, max_pool, max_pool_grad, avg_pool, avg_pool_grad, set_stats, set_norm,
+        set_norm_grad;
 } tpi_can;
 
 typedef struct tpi_kernels {
@@ -216,6 +246,31 @@ typedef struct tpi_kernels {
     /* dx = gradient through the norm (+ dh when not NULL: the residual stream's), dw += (may be NULL) */
     tp_code (*rmsnorm_grad)(const tpi_run *r, tp_dtype t, void *dx, void *dw, const void *dy, const void *dh,
                             const void *x, tp_dtype wt, const void *w, const void *rstd, int64_t rows, int64_t n);
+
+    /* Workspace size of the three below; a kernel that gets less takes memory of its own. */
+    size_t  (*conv_space)(const tpi_run *r, const tpi_window *c, tpi_conv_part part);
+    /* b may be NULL */
+    tp_code (*conv)(const tpi_run *r, const tpi_window *c, void *y, const void *x, const void *w, const void *b);
+    tp_code (*conv_dx)(const tpi_run *r, const tpi_window *c, void *dx, const void *dy, const void *w);
+    /* dw = beta dw + ..., f32 (f64 for f64), beta 0 or 1 */
+    tp_code (*conv_dw)(const tpi_run *r, const tpi_window *c, void *dw, const void *dy, const void *x, double beta);
+
+    /* y = the window's largest, place = where in its plane (may be NULL): the first of equals, a NaN before all numbers
+     * and the last of NaNs, as PyTorch */
+    tp_code (*max_pool)(const tpi_run *r, const tpi_window *p, void *y, int32_t *place, const void *x);
+    /* dx = sum of the dy whose place it is */
+    tp_code (*max_pool_grad)(const tpi_run *r, const tpi_window *p, void *dx, const void *dy, const int32_t *place);
+    tp_code (*avg_pool)(const tpi_run *r, const tpi_window *p, void *y, const void *x);
+    tp_code (*avg_pool_grad)(const tpi_run *r, const tpi_window *p, void *dx, const void *dy);
+
+    /* mean and biased variance of each set, f32 (f64 for f64) */
+    tp_code (*set_stats)(const tpi_run *r, const tpi_sets *g, void *mean, void *var, const void *x);
+    /* y = (x - mean) / sqrt(var + eps) w[channel] + b[channel]; w and b may be NULL */
+    tp_code (*set_norm)(const tpi_run *r, const tpi_sets *g, void *y, const void *x, const void *mean, const void *var,
+                        const void *w, const void *b);
+    /* dx, dw +=, db += (f32, f64 for f64); any may be NULL.  fixed: mean and var do not depend on x */
+    tp_code (*set_norm_grad)(const tpi_run *r, const tpi_sets *g, void *dx, void *dw, void *db, const void *dy,
+                             const void *x, const void *mean, const void *var, const void *w, bool fixed);
 
     /* Rotate-half: pairs (j, j + d/2), angle of row i, pair j: (pos[i] or base + i % S) freq[j] (freq f32 [d/2]).  x
      * [B, S, H, d] with strides xs of b, s, h; y with ys; inverse turns back.  Angles in f64. pos NULL: base + s. mult

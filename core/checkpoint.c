@@ -129,3 +129,8 @@ tp_tensor *tp_checkpoint(tp_ctx *ctx, tp_checkpoint_fn fn, void *user, int n_in,
     tpi_free(list);
     return y;
 }
+
+bool tpi_replays(const tp_ctx *ctx)
+{
+    return ctx->depth > 0;
+}

@@ -124,6 +124,10 @@ const tpi_can     *tpi_can_of(const tp_ctx *ctx);
 /* The next stream of random numbers of this step. */
 tpi_key            tpi_next_key(tp_ctx *ctx, uint32_t purpose);
 
+/* Whether what runs now has run before: a checkpointed function in backward.  What an op changes besides its outputs is
+ * not to be changed again. */
+bool               tpi_replays(const tp_ctx *ctx);
+
 /* The module whose forward runs, for messages: path is interned ("model.layers.3.q_proj"), NULL for none.  Returns the
  * one before. */
 const char        *tpi_set_path(tp_ctx *ctx, const char *path);

@@ -216,6 +216,19 @@ tp_tensor *tp_param_new(tp_ctx *ctx, tp_module *m, tp_tensor **slot, const char 
     return x;
 }
 
+tp_tensor *tp_buffer_new(tp_ctx *ctx, tp_module *m, tp_tensor **slot, const char *name, tp_dtype t, int ndim,
+                         const int64_t *dim)
+{
+    tp_tensor *x = tp_param_new(ctx, m, slot, name, t, ndim, dim);
+
+    if (x == NULL)
+        return NULL;
+    own_param(m, name)->buffer = true;
+    if (tp_dtype_is_float(t))
+        tp_set_trainable(ctx, x, false);
+    return x;
+}
+
 /* ---- finding ----------------------------------------------------------------------------------------------------- */
 
 /* What follows c's name in path: "" at its end, NULL when path does not begin with it; all of it for a nameless c. */

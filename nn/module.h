@@ -74,6 +74,9 @@ TP_API void        tp_module_leave(tp_ctx *ctx, const char *before);
  * The module owns it.  Returns it.  Fails with TP_EARG when m has one of that name. */
 TP_API tp_tensor *tp_param_new(tp_ctx *ctx, tp_module *m, tp_tensor **slot, const char *name, tp_dtype t, int ndim,
                                const int64_t *dim);
+/* The same for a buffer: it is saved with the module but never trained, whatever is unfrozen. */
+TP_API tp_tensor *tp_buffer_new(tp_ctx *ctx, tp_module *m, tp_tensor **slot, const char *name, tp_dtype t, int ndim,
+                                const int64_t *dim);
 /* Gives m an existing tensor as a parameter, new or in place of the one in this slot.  Tied weights are one tensor
  * given to two modules.  The module retains it. */
 TP_API tp_tensor *tp_param_set(tp_ctx *ctx, tp_module *m, tp_tensor **slot, const char *name, tp_tensor *x);
@@ -124,6 +127,9 @@ TP_API tp_tensor *tp_init_uniform(tp_ctx *ctx, tp_tensor *x, double low, double 
 TP_API tp_tensor *tp_init_kaiming(tp_ctx *ctx, tp_tensor *x, double a);
 /* U(-b, b), b = gain sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010). */
 TP_API tp_tensor *tp_init_xavier(tp_ctx *ctx, tp_tensor *x, double gain);
+/* gain times a random matrix [size of axis 0, product of the others] with orthonormal rows, or columns where there are
+ * more rows (Saxe et al. 2014); x has two axes or more. */
+TP_API tp_tensor *tp_init_orthogonal(tp_ctx *ctx, tp_tensor *x, double gain);
 
 #ifdef __cplusplus
 }

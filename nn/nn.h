@@ -5,6 +5,7 @@
 #include "nn/module.h"
 #include "nn/adapter.h"
 #include "nn/layers.h"
+#include "nn/nets.h"
 #include "nn/files/files.h"
 
 #endif

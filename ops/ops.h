@@ -23,6 +23,8 @@
 #include "ops/create.h"
 #include "ops/matmul.h"
 #include "ops/block_diag.h"
+#include "ops/conv.h"
+#include "ops/pooling.h"
 #include "ops/softmax.h"
 #include "ops/loss.h"
 #include "ops/index.h"

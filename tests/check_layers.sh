@@ -58,7 +58,7 @@ code | awk '
         party("^xxhash|^xxh3", "^core/hash\\.c$", "core/hash.c")
         party("^hdf5|^H5", "^nn/files/[^/]*$", "one file of nn/files")
         party("^utf8proc", "^models/text/", "models/text")
-        party("^(oneapi/)?dnnl", "^ops/cpu/onednn\\.c$", "ops/cpu/onednn.c")
+        party("^(oneapi/)?dnnl", "^ops/cpu/onednn(_conv\\.c|_desc\\.h|\\.c)$", "ops/cpu/onednn*.[ch]")
         party("^lapacke|^cblas", "^ops/cpu/", "ops/cpu")
         party("^cuda|^cublas|^cooperative_groups|^nccl", "^ops/cuda/", "ops/cuda")
         party("^omp\\.h", "^(core|ops|tools|tests)/", "core, ops, tools")

@@ -58,6 +58,21 @@ tp_code CPU(rmsnorm)(const tpi_run *r, tp_dtype t, void *y, void *rstd, void *h,
 tp_code CPU(rmsnorm_grad)(const tpi_run *r, tp_dtype t, void *dx, void *dw, const void *dy, const void *dh,
                           const void *x, tp_dtype wt, const void *w, const void *rstd, int64_t rows, int64_t n);
 
+size_t  CPU(conv_space)(const tpi_run *r, const tpi_window *c, tpi_conv_part part);
+tp_code CPU(conv)(const tpi_run *r, const tpi_window *c, void *y, const void *x, const void *w, const void *b);
+tp_code CPU(conv_dx)(const tpi_run *r, const tpi_window *c, void *dx, const void *dy, const void *w);
+tp_code CPU(conv_dw)(const tpi_run *r, const tpi_window *c, void *dw, const void *dy, const void *x, double beta);
+tp_code CPU(max_pool)(const tpi_run *r, const tpi_window *p, void *y, int32_t *place, const void *x);
+tp_code CPU(max_pool_grad)(const tpi_run *r, const tpi_window *p, void *dx, const void *dy, const int32_t *place);
+tp_code CPU(avg_pool)(const tpi_run *r, const tpi_window *p, void *y, const void *x);
+tp_code CPU(avg_pool_grad)(const tpi_run *r, const tpi_window *p, void *dx, const void *dy);
+
+tp_code CPU(set_stats)(const tpi_run *r, const tpi_sets *g, void *mean, void *var, const void *x);
+tp_code CPU(set_norm)(const tpi_run *r, const tpi_sets *g, void *y, const void *x, const void *mean, const void *var,
+                      const void *w, const void *b);
+tp_code CPU(set_norm_grad)(const tpi_run *r, const tpi_sets *g, void *dx, void *dw, void *db, const void *dy,
+                           const void *x, const void *mean, const void *var, const void *w, bool fixed);
+
 tp_code CPU(rope)(const tpi_run *r, tp_dtype t, void *y, const int64_t *ys, const void *x, const int64_t *xs,
                   const int64_t dim[4], const int32_t *pos, int64_t base, const float *freq, double mult,
                   bool inverse);

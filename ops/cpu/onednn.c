@@ -3,65 +3,14 @@
  * cost 2 us.
  */
 #include "ops/cpu/onednn.h"
+#include "ops/cpu/onednn_desc.h"
 
-#include <dnnl.h>
 #include <stdatomic.h>
 #include <string.h>
 
-/* ---- what differs between 2.x and 3.x
- * -------------------------------------------------------------------------------- */
-
-/* A matrix as oneDNN sees it: descriptors are structs in 2.x, opaque handles in 3.x. */
-#if DNNL_VERSION_MAJOR >= 3
-typedef dnnl_memory_desc_t       desc;
-typedef const_dnnl_memory_desc_t desc_ref;
-#else
-typedef dnnl_memory_desc_t        desc;
-typedef const dnnl_memory_desc_t *desc_ref;
-#endif
-
-static dnnl_data_type_t type_of(tp_dtype t)
+static bool desc_new(tpi_desc *d, tp_dtype t, int64_t rows, int64_t cols, int64_t row, int64_t col)
 {
-    return t == TP_F32 ? dnnl_f32 : t == TP_BF16 ? dnnl_bf16 : t == TP_F16 ? dnnl_f16 : dnnl_data_type_undef;
-}
-
-static bool desc_new(desc *d, tp_dtype t, int64_t rows, int64_t cols, int64_t row, int64_t col)
-{
-    dnnl_dims_t dims = { rows, cols }, strides = { row, col };
-
-#if DNNL_VERSION_MAJOR >= 3
-    return dnnl_memory_desc_create_with_strides(d, 2, dims, type_of(t), strides) == dnnl_success;
-#else
-    return dnnl_memory_desc_init_by_strides(d, 2, dims, type_of(t), strides) == dnnl_success;
-#endif
-}
-
-static desc_ref ref_of(const desc *d)
-{
-#if DNNL_VERSION_MAJOR >= 3
-    return *d;
-#else
-    return d;
-#endif
-}
-
-static void desc_free(desc *d)
-{
-#if DNNL_VERSION_MAJOR >= 3
-    dnnl_memory_desc_destroy(*d);
-    *d = NULL;
-#else
-    (void)d;
-#endif
-}
-
-static dnnl_status_t add_sum(dnnl_post_ops_t post, float scale)
-{
-#if DNNL_VERSION_MAJOR >= 3
-    return dnnl_post_ops_append_sum(post, scale, 0, dnnl_data_type_undef);
-#else
-    return dnnl_post_ops_append_sum(post, scale);
-#endif
+    return tpi_desc_new(d, t, 2, (dnnl_dims_t){ rows, cols }, (dnnl_dims_t){ row, col });
 }
 
 /* ---- a product, from its making to its end
@@ -69,7 +18,7 @@ static dnnl_status_t add_sum(dnnl_post_ops_t post, float scale)
 
 typedef struct {
     dnnl_engine_t         engine;
-    desc                  a, b, c;
+    tpi_desc              a, b, c;
     bool                  has_a, has_b, has_c;
     dnnl_primitive_attr_t attr;
     dnnl_primitive_desc_t pd;
@@ -82,33 +31,14 @@ static void product_free(product *p)
     if (p->attr != NULL)
         dnnl_primitive_attr_destroy(p->attr);
     if (p->has_a)
-        desc_free(&p->a);
+        tpi_desc_free(&p->a);
     if (p->has_b)
-        desc_free(&p->b);
+        tpi_desc_free(&p->b);
     if (p->has_c)
-        desc_free(&p->c);
+        tpi_desc_free(&p->c);
     if (p->engine != NULL)
         dnnl_engine_destroy(p->engine);
     memset(p, 0, sizeof *p);
-}
-
-/* The scratchpad is ours: oneDNN's own answers a refused allocation by ending the process.  beta is a sum after the
- * product. */
-static bool attr_new(dnnl_primitive_attr_t *attr, double beta)
-{
-    dnnl_post_ops_t post = NULL;
-    bool            ok;
-
-    if (dnnl_primitive_attr_create(attr) != dnnl_success)
-        return false;
-    ok = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user) == dnnl_success;
-    if (!ok || beta == 0)
-        return ok;
-    ok = dnnl_post_ops_create(&post) == dnnl_success && add_sum(post, (float)beta) == dnnl_success &&
-         dnnl_primitive_attr_set_post_ops(*attr, post) == dnnl_success;
-    if (post != NULL)
-        dnnl_post_ops_destroy(post);
-    return ok;
 }
 
 static bool matmul_desc_new(product *p)
@@ -131,21 +61,16 @@ static bool product_new(product *p, const tpi_gemm *g)
         p->has_a = desc_new(&p->a, g->at, g->m, g->k, g->a_row, g->a_col);
         p->has_b = desc_new(&p->b, g->bt, g->k, g->n, g->b_row, g->b_col);
         p->has_c = desc_new(&p->c, g->ct, g->m, g->n, g->c_row, 1);
-        if (p->has_a && p->has_b && p->has_c && attr_new(&p->attr, g->beta) && matmul_desc_new(p))
+        if (p->has_a && p->has_b && p->has_c && tpi_dnnl_attr(&p->attr, g->beta) && matmul_desc_new(p))
             return true;
     }
     product_free(p);
     return false;
 }
 
-static desc_ref scratch_desc(const product *p)
+static tpi_desc_ref scratch_desc(const product *p)
 {
     return dnnl_primitive_desc_query_md(p->pd, dnnl_query_scratchpad_md, 0);
-}
-
-static bool memory_new(dnnl_memory_t *m, desc_ref d, dnnl_engine_t engine, const void *data)
-{
-    return dnnl_memory_create(m, d, engine, (void *)(uintptr_t)data) == dnnl_success;
 }
 
 static bool execute(const product *p, const tpi_gemm *g, void *scratch)
@@ -157,8 +82,8 @@ static bool execute(const product *p, const tpi_gemm *g, void *scratch)
 
     ok = dnnl_primitive_create(&prim, p->pd) == dnnl_success &&
          dnnl_stream_create(&stream, p->engine, dnnl_stream_default_flags) == dnnl_success &&
-         memory_new(&m[0], ref_of(&p->a), p->engine, g->a) && memory_new(&m[1], ref_of(&p->b), p->engine, g->b) &&
-         memory_new(&m[2], ref_of(&p->c), p->engine, g->c) && memory_new(&m[3], scratch_desc(p), p->engine, scratch);
+         tpi_dnnl_memory(&m[0], tpi_desc_of(&p->a), p->engine, g->a) && tpi_dnnl_memory(&m[1], tpi_desc_of(&p->b), p->engine, g->b) &&
+         tpi_dnnl_memory(&m[2], tpi_desc_of(&p->c), p->engine, g->c) && tpi_dnnl_memory(&m[3], scratch_desc(p), p->engine, scratch);
     if (ok) {
         dnnl_exec_arg_t arg[] = {
             { DNNL_ARG_SRC, m[0] }, { DNNL_ARG_WEIGHTS, m[1] }, { DNNL_ARG_DST, m[2] }, { DNNL_ARG_SCRATCHPAD, m[3] }
@@ -198,7 +123,7 @@ static bool is_fast(tp_dtype t)
     product     p;
     bool        fast;
 
-    if (type_of(t) == dnnl_data_type_undef || !product_new(&p, &g))
+    if (tpi_dnnl_type(t) == dnnl_data_type_undef || !product_new(&p, &g))
         return false;
     fast = dnnl_primitive_desc_query(p.pd, dnnl_query_impl_info_str, 0, &name) == dnnl_success &&
            strncmp(name, "brg", 3) == 0 && strstr(name, "avx512") != NULL;

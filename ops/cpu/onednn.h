@@ -1,6 +1,6 @@
 /*
- * onednn.h - the few oneDNN calls that Tapir needs; onednn.c is the only file that includes dnnl.h.  Compiled once, not
- * per instruction set: oneDNN chooses its own code.
+ * onednn.h - the products that Tapir needs of oneDNN; onednn.c, onednn_conv.c and onednn_desc.h are all that includes
+ * dnnl.h.  Compiled once, not per instruction set: oneDNN chooses its own code.
  */
 #ifndef TPI_ONEDNN_H
 #define TPI_ONEDNN_H

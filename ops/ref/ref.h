@@ -116,6 +116,21 @@ tp_code tpi_ref_rmsnorm(const tpi_run *r, tp_dtype t, void *y, void *rstd, void 
 tp_code tpi_ref_rmsnorm_grad(const tpi_run *r, tp_dtype t, void *dx, void *dw, const void *dy, const void *dh,
                              const void *x, tp_dtype wt, const void *w, const void *rstd, int64_t rows, int64_t n);
 
+size_t  tpi_ref_conv_space(const tpi_run *r, const tpi_window *c, tpi_conv_part part);
+tp_code tpi_ref_conv(const tpi_run *r, const tpi_window *c, void *y, const void *x, const void *w, const void *b);
+tp_code tpi_ref_conv_dx(const tpi_run *r, const tpi_window *c, void *dx, const void *dy, const void *w);
+tp_code tpi_ref_conv_dw(const tpi_run *r, const tpi_window *c, void *dw, const void *dy, const void *x, double beta);
+tp_code tpi_ref_max_pool(const tpi_run *r, const tpi_window *p, void *y, int32_t *place, const void *x);
+tp_code tpi_ref_max_pool_grad(const tpi_run *r, const tpi_window *p, void *dx, const void *dy, const int32_t *place);
+tp_code tpi_ref_avg_pool(const tpi_run *r, const tpi_window *p, void *y, const void *x);
+tp_code tpi_ref_avg_pool_grad(const tpi_run *r, const tpi_window *p, void *dx, const void *dy);
+
+tp_code tpi_ref_set_stats(const tpi_run *r, const tpi_sets *g, void *mean, void *var, const void *x);
+tp_code tpi_ref_set_norm(const tpi_run *r, const tpi_sets *g, void *y, const void *x, const void *mean, const void *var,
+                         const void *w, const void *b);
+tp_code tpi_ref_set_norm_grad(const tpi_run *r, const tpi_sets *g, void *dx, void *dw, void *db, const void *dy,
+                              const void *x, const void *mean, const void *var, const void *w, bool fixed);
+
 tp_code tpi_ref_rope(const tpi_run *r, tp_dtype t, void *y, const int64_t *ys, const void *x, const int64_t *xs,
                      const int64_t dim[4], const int32_t *pos, int64_t base, const float *freq, double mult,
                      bool inverse);

@@ -230,6 +230,51 @@ def network():
     yield case("attention", attention, normal(1, 6, 2, 3), normal(1, 6, 1, 3), normal(1, 6, 1, 3), packed, **dict(plain, causal=True))
 
 
+def batchnorm(x, w, b, mean, var, training, momentum, eps):
+    """Running statistics are cloned: the test compares those that training leaves behind on its own."""
+    kept = [None if s is None else s.detach().clone() for s in (mean, var)]
+    return F.batch_norm(x, *kept, w, b, training, momentum or 0.1, eps or 1e-5)
+
+
+def planes():
+    conv = lambda x, w, b, stride, pad, dilation, groups: F.conv2d(x, w, b, stride, pad, dilation, groups)
+    plain = dict(stride=[1, 1], pad=[0, 0], dilation=[1, 1], groups=1)
+    yield case("conv2d", conv, normal(2, 3, 5, 4), normal(4, 3, 3, 2), normal(4), **plain)
+    yield case("conv2d", conv, normal(1, 2, 3, 3), normal(3, 2, 1, 1), None, **plain)
+    yield case("conv2d", conv, normal(1, 3, 7, 6), normal(2, 3, 3, 2), normal(2), **dict(plain, stride=[2, 3], pad=[1, 2], dilation=[2, 1]))
+    yield case("conv2d", conv, normal(2, 4, 4, 5), normal(6, 2, 3, 3), normal(6), **dict(plain, pad=[1, 0], groups=2))
+    yield case("conv2d", conv, normal(2, 3, 5, 5), normal(6, 1, 3, 3), None, **dict(plain, pad=[1, 1], groups=3))
+    largest = lambda x, size, stride, pad, dilation, ceil: F.max_pool2d(x, size, stride, pad, dilation, ceil)
+    mean = lambda x, size, stride, pad, ceil, exclude_pad: F.avg_pool2d(x, size, stride, pad, ceil, not exclude_pad)
+    yield case("max_pool2d", largest, normal(2, 2, 5, 6), size=[2, 2], stride=[2, 2], pad=[0, 0], dilation=[1, 1], ceil=False)
+    yield case("max_pool2d", largest, normal(1, 2, 5, 6), size=[3, 2], stride=[1, 2], pad=[1, 1], dilation=[1, 1], ceil=True)
+    yield case("max_pool2d", largest, normal(1, 1, 7, 6), size=[3, 2], stride=[2, 1], pad=[1, 0], dilation=[2, 3], ceil=False)
+    ties = torch.tensor([[[[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, -0.0], [2.0, -1.0, -5.0, -5.0], [2.0, 2.0, -5.0, -5.0]]]], dtype=torch.float64)
+    yield case("max_pool2d", largest, ties, size=[2, 2], stride=[1, 1], pad=[0, 0], dilation=[1, 1], ceil=False)
+    yield case("avg_pool2d", mean, normal(2, 2, 5, 6), size=[2, 3], stride=[2, 3], pad=[0, 0], ceil=False, exclude_pad=False)
+    for exclude in (False, True):
+        yield case("avg_pool2d", mean, normal(1, 2, 6, 5), size=[3, 3], stride=[2, 2], pad=[1, 1], ceil=True, exclude_pad=exclude)
+    for out in ([2, 3], [7, 1], [5, 6]):
+        yield case("adaptive_avg_pool2d", lambda x, out: F.adaptive_avg_pool2d(x, out), normal(1, 2, 5, 6), out=out)
+        yield case("adaptive_max_pool2d", lambda x, out: F.adaptive_max_pool2d(x, out), normal(1, 2, 5, 6), out=out)
+
+
+def batches():
+    statistics = integers(-3, 4, 3).double() / 8, integers(1, 9, 3).double() / 4  # not trained: i32 in the file would be another dtype
+    standard = dict(momentum=0.0, eps=0.0)
+    yield case("batchnorm", batchnorm, normal(4, 3, 2, 3), normal(3), normal(3), None, None, training=True, **standard)
+    yield case("batchnorm", batchnorm, normal(5, 3), None, None, None, None, training=True, momentum=0.0, eps=0.5)
+    for x in (normal(4, 3, 2), normal(1, 3)):
+        row = case("batchnorm", lambda x, w, b, training, momentum, eps: batchnorm(x, w, b, *statistics, training, momentum, eps),
+                   x, normal(3), normal(3), training=False, **standard)
+        row["inputs"] += [tensor(s) for s in statistics]
+        row["grads"] += [None, None]
+        yield row
+    for groups in (1, 2, 4):
+        yield case("groupnorm", lambda x, w, b, groups, eps: F.group_norm(x, groups, w, b, eps), normal(2, 4, 3, 2), normal(4), normal(4), groups=groups, eps=1e-5)
+    yield case("groupnorm", lambda x, w, b, groups, eps: F.group_norm(x, groups, None, None, eps), normal(3, 6), None, None, groups=3, eps=0.25)
+
+
 def close(a, b):
     if isinstance(a, (list, dict)):
         pairs = zip(a, b) if isinstance(a, list) else ((a[k], b[k]) for k in a)
@@ -240,7 +285,7 @@ def close(a, b):
 parser = oracle.arguments(__doc__)
 parser.add_argument("--check", action="store_true")
 options = parser.parse_args()
-rows = [row for part in (elementwise, unary, reductions, layout, products, losses, network) for row in part()]
+rows = [row for part in (elementwise, unary, reductions, layout, products, losses, network, planes, batches) for row in part()]
 if options.check:
     same = close(json.loads(json.dumps(rows)), oracle.read_jsonl(GOLDEN))
     print(f"{GOLDEN.name}: {len(rows)} cases, {'equal' if same else 'DIFFERENT'}")

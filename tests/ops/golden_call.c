@@ -322,6 +322,85 @@ static tp_tensor *attention(tp_ctx *ctx, tp_tensor *const *in, int n, const tpi_
     return tp_attention(ctx, in[0], in[1], in[2], &o);
 }
 
+/* ---- planes ------------------------------------------------------------------------------------------------------ */
+
+static void pair(const tpi_json *a, const char *key, int64_t to[2])
+{
+    sizes s = sizes_of(a, key);
+
+    for (int i = 0; i < 2; i++)
+        to[i] = s.v[i] == 0 ? -1 : s.v[i]; /* in a list 0 is meant */
+}
+
+static tp_tensor *conv2d(tp_ctx *ctx, tp_tensor *const *in, int n, const tpi_json *a)
+{
+    tp_conv_opts o = { .groups = whole(a, "groups") };
+
+    (void)n;
+    pair(a, "stride", o.stride);
+    pair(a, "pad", o.pad);
+    pair(a, "dilation", o.dilation);
+    return tp_conv2d(ctx, in[0], in[1], in[2], &o);
+}
+
+static tp_pool_opts pool_opts(const tpi_json *a)
+{
+    tp_pool_opts o = { .ceil = flag(a, "ceil"), .exclude_pad = flag(a, "exclude_pad") };
+
+    pair(a, "size", o.size);
+    pair(a, "stride", o.stride);
+    pair(a, "pad", o.pad);
+    if (tpi_json_get(a, "dilation") != NULL)
+        pair(a, "dilation", o.dilation);
+    return o;
+}
+
+static tp_tensor *max_pool2d(tp_ctx *ctx, tp_tensor *const *in, int n, const tpi_json *a)
+{
+    tp_pool_opts o = pool_opts(a);
+
+    (void)n;
+    return tp_max_pool2d(ctx, in[0], &o);
+}
+
+static tp_tensor *avg_pool2d(tp_ctx *ctx, tp_tensor *const *in, int n, const tpi_json *a)
+{
+    tp_pool_opts o = pool_opts(a);
+
+    (void)n;
+    return tp_avg_pool2d(ctx, in[0], &o);
+}
+
+static tp_tensor *adaptive_avg_pool2d(tp_ctx *ctx, tp_tensor *const *in, int n, const tpi_json *a)
+{
+    sizes s = sizes_of(a, "out");
+
+    (void)n;
+    return tp_adaptive_avg_pool2d(ctx, in[0], s.v[0], s.v[1]);
+}
+
+static tp_tensor *adaptive_max_pool2d(tp_ctx *ctx, tp_tensor *const *in, int n, const tpi_json *a)
+{
+    sizes s = sizes_of(a, "out");
+
+    (void)n;
+    return tp_adaptive_max_pool2d(ctx, in[0], s.v[0], s.v[1]);
+}
+
+static tp_tensor *batchnorm(tp_ctx *ctx, tp_tensor *const *in, int n, const tpi_json *a)
+{
+    tp_batchnorm_opts o = { .momentum = real(a, "momentum"), .eps = real(a, "eps") };
+
+    (void)n;
+    return tp_batchnorm(ctx, in[0], in[1], in[2], in[3], in[4], flag(a, "training"), &o);
+}
+
+static tp_tensor *groupnorm(tp_ctx *ctx, tp_tensor *const *in, int n, const tpi_json *a)
+{
+    (void)n;
+    return tp_groupnorm(ctx, in[0], in[1], in[2], whole(a, "groups"), real(a, "eps"));
+}
+
 typedef struct {
     const char *name;
     tp_tensor *(*call)(tp_ctx *ctx, tp_tensor *const *in, int n, const tpi_json *a);
@@ -366,6 +445,13 @@ static const entry entries[] = {
     { "layernorm", layernorm },
     { "rope", rope },
     { "attention", attention },
+    { "conv2d", conv2d },
+    { "max_pool2d", max_pool2d },
+    { "avg_pool2d", avg_pool2d },
+    { "adaptive_avg_pool2d", adaptive_avg_pool2d },
+    { "adaptive_max_pool2d", adaptive_max_pool2d },
+    { "batchnorm", batchnorm },
+    { "groupnorm", groupnorm },
     { NULL, NULL },
 };
 

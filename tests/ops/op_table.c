@@ -6,7 +6,7 @@
 
 enum { MOST = 20000 };
 
-const op_case *const op_tables[] = { op_cases_elementwise, op_cases_shape, op_cases_nn, op_cases_index, NULL };
+const op_case *const op_tables[] = { op_cases_elementwise, op_cases_shape, op_cases_nn, op_cases_index, op_cases_nets, NULL };
 
 const char *const op_shapes_one[] = { "2x3", ".", "1", "0x4", "7x1x5", "3x11", NULL };
 const char *const op_shapes_two[] = { "2x3 2x3", ". .", "5x1x3 7x3", "3x1 1x4", "0x3 3", "2x3x5 .", "13 1", NULL };

@@ -5,7 +5,8 @@
 
 #include "ops/ops.h"
 
-enum { OP_GRAD = 1, OP_INTS = 2, OP_BOOLS = 4, OP_MAX_IN = 6 };
+/* OP_LARGE: too many elements for central differences; its gradients are compared with those of ref. */
+enum { OP_GRAD = 1, OP_INTS = 2, OP_BOOLS = 4, OP_LARGE = 8, OP_MAX_IN = 6 };
 
 /*
  * A letter per operand says what values it gets; those in capitals below are of the dtype under test:
@@ -28,7 +29,7 @@ typedef struct op_case {
 
 /* Tables ended by a case without a name; the list ended by NULL. */
 extern const op_case *const op_tables[];
-extern const op_case        op_cases_elementwise[], op_cases_shape[], op_cases_nn[], op_cases_index[];
+extern const op_case        op_cases_elementwise[], op_cases_shape[], op_cases_nn[], op_cases_index[], op_cases_nets[];
 
 /* Shapes for ops that take any. */
 extern const char *const op_shapes_one[], *const op_shapes_two[], *const op_shapes_matrix[];

@@ -35,6 +35,8 @@ static void operands(tp_ctx *ctx, const op_case *c, tp_dtype t, tp_tensor **in)
 static bool optional(const op_case *c, int i)
 {
     return i > 0 && (strcmp(c->name, "tp_affine") == 0 || strcmp(c->name, "tp_layernorm") == 0 ||
+                     strcmp(c->name, "tp_batchnorm") == 0 || strcmp(c->name, "tp_groupnorm") == 0 ||
+                     (i == 2 && strcmp(c->name, "tp_conv2d") == 0) ||
                      c->operands[i] == 'g' || c->operands[i] == 'q');
 }
 

@@ -1,5 +1,6 @@
 /*
- * test_ops_golden.c - values and gradients of ops against PyTorch's, in f64: the lines of tests/golden/ops.jsonl.
+ * test_ops_golden.c - values and gradients of ops against PyTorch's in f64, the lines of tests/golden/ops.jsonl: in f64, and
+ * with the same operands in f32, bf16 and f16.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,8 +17,14 @@
 
 enum { LINE = 1 << 20, MOST = 4096 };
 
-/* Sums in another order, and functions within an ulp or two of the C library's. */
-static const double tolerance = 1e-11;
+/* f64: sums in another order, and functions within an ulp or two of the C library's.  Operands are multiples of 1/64 and
+ * small, so that most are exact in 16 bits too: what is left is the result's rounding, and that of a gradient's operands. */
+static double tolerance(tp_dtype t, const char *name)
+{
+    if (t == TP_BF16 && strcmp(name, "logsumexp") == 0) /* its gradient is e^(x - y) of a y that was rounded, as PyTorch's */
+        return 2e-2;
+    return t == TP_F64 ? 1e-12 : t == TP_F32 ? 1e-5 : t == TP_BF16 ? 1e-2 : 2e-3;
+}
 
 static tp_dtype dtype_named(const char *name)
 {
@@ -41,8 +48,10 @@ static int64_t numbers(const tpi_json *list, double *v)
     return n;
 }
 
-static tp_tensor *tensor(tp_ctx *ctx, const tpi_json *j)
+/* The operand j; what is f64 in the file comes in t, or, where it has no gradient (statistics), in f32 beside 16 bits. */
+static tp_tensor *tensor(tp_ctx *ctx, const tpi_json *j, tp_dtype t, bool trained)
 {
+    tp_dtype        own = dtype_named(tpi_json_string(tpi_json_get(j, "dtype"), NULL));
     const tpi_json *shape = tpi_json_get(j, "shape");
     int64_t         dim[TP_MAX_DIM];
     double          v[MOST];
@@ -53,7 +62,9 @@ static tp_tensor *tensor(tp_ctx *ctx, const tpi_json *j)
     for (int i = 0; i < n; i++)
         dim[i] = tpi_json_integer(tpi_json_at(shape, (size_t)i));
     numbers(tpi_json_get(j, "data"), v);
-    return tp_cast(ctx, tp_from(ctx, TP_F64, n, dim, v), dtype_named(tpi_json_string(tpi_json_get(j, "dtype"), NULL)));
+    if (own == TP_F64)
+        own = t == TP_F64 || trained ? t : TP_F32;
+    return tp_cast(ctx, tp_from(ctx, TP_F64, n, dim, v), own);
 }
 
 /* max|x - want| / max(1, max|want|) */
@@ -83,14 +94,14 @@ static double gradients(tp_ctx *ctx, const tpi_json *j, tp_tensor *const *in, in
         return INFINITY;
     for (int i = 0; i < tp_ndim(y); i++)
         dim[i] = tp_dim(y, i);
-    tp_backward_from(ctx, y, tp_from(ctx, TP_F64, tp_ndim(y), dim, dy));
+    tp_backward_from(ctx, y, tp_cast(ctx, tp_from(ctx, TP_F64, tp_ndim(y), dim, dy), tp_dtype_of(y)));
     for (int i = 0; i < n; i++)
         if (tp_trainable(in[i]))
             worst = fmax(worst, distance(ctx, tp_grad(in[i]), tpi_json_at(grads, (size_t)i)));
     return worst;
 }
 
-static bool check_line(const char *backend, const char *line, int number)
+static bool check_line(const char *backend, const char *line, int number, tp_dtype t)
 {
     tp_ctx         *ctx = tp_ctx_new(strcmp(backend, "ref") == 0 ? TP_REF : TP_CPU, 0);
     tpi_json       *j = tpi_json_parse(ctx, "ops.jsonl", line, strlen(line));
@@ -104,18 +115,20 @@ static bool check_line(const char *backend, const char *line, int number)
 
     tp_set_backend(ctx, backend);
     for (int i = 0; i < n; i++) {
-        in[i] = tensor(ctx, tpi_json_at(inputs, (size_t)i));
-        if (in[i] != NULL && tpi_json_is(tpi_json_at(grads, (size_t)i)) == TPI_JSON_ARRAY)
+        bool trained = tpi_json_is(tpi_json_at(grads, (size_t)i)) == TPI_JSON_ARRAY;
+
+        in[i] = tensor(ctx, tpi_json_at(inputs, (size_t)i), t, trained);
+        if (in[i] != NULL && trained)
             tp_set_trainable(ctx, in[i], true);
     }
     y = name ? golden_call(ctx, name, in, n, tpi_json_get(j, "args")) : NULL;
-    if (y != NULL && tp_dtype_of(y) == dtype_named(tpi_json_string(tpi_json_get(out, "dtype"), NULL)))
+    if (y != NULL && (t != TP_F64 || tp_dtype_of(y) == dtype_named(tpi_json_string(tpi_json_get(out, "dtype"), NULL))))
         e = distance(ctx, y, tpi_json_get(out, "data"));
     if (tp_needs_grad(y))
         e = fmax(e, gradients(ctx, j, in, n, y));
-    good = tp_ok(ctx) && e <= tolerance;
+    good = tp_ok(ctx) && e <= tolerance(t, name ? name : "");
     if (!good)
-        print_error("%s, line %d, %s: %g %s\n", backend, number, name ? name : "?", e, tp_error(ctx));
+        print_error("%s, line %d, %s, %s: %g %s\n", backend, number, name ? name : "?", tp_dtype_name(t), e, tp_error(ctx));
     tpi_json_free(j);
     tp_ctx_free(ctx);
     return good;
@@ -133,7 +146,9 @@ static int check_file(const char *backend)
     assert_non_null(f);
     while (fgets(line, LINE, f) != NULL) {
         line[strcspn(line, "\n")] = '\0';
-        bad += !check_line(backend, line, ++n);
+        n++;
+        for (tp_dtype t = TP_F32; t <= TP_F16; t++)
+            bad += !check_line(backend, line, n, t);
     }
     fclose(f);
     test_free(line);

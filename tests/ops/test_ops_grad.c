@@ -92,7 +92,7 @@ static int check_all(const char *backend)
 
     for (int t = 0; op_tables[t] != NULL; t++)
         for (const op_case *c = op_tables[t]; c->name != NULL; c++)
-            for (int s = 0; (c->flags & OP_GRAD) && c->shapes[s] != NULL; s++)
+            for (int s = 0; (c->flags & (OP_GRAD | OP_LARGE)) == OP_GRAD && c->shapes[s] != NULL; s++)
                 for (mode m = PLAIN; m < MODES; m++)
                     if (!skips(c, m))
                         bad += !check(backend, c, c->shapes[s], m);
