@@ -46,6 +46,8 @@ check linear_regression "x < 0.02"
 ./mlp | tail -n 1 | grep -q "right 9[5-9]\|right 100"
 ./digits_mlp "$data/digits.csv" | sed -n 's/^right: \([0-9.]*\) .*/\1/p' > out.txt
 check digits_mlp "x >= 96"
+./digits_cnn "$data/digits.csv" | sed -n 's/^right: \([0-9.]*\) .*/\1/p' > out.txt
+check digits_cnn "x >= 98"
 ./char_gpt "$data/alice.txt" > gpt.txt
 grep "^step" gpt.txt > out.txt
 check char_gpt "x < 2.1"

@@ -23,6 +23,7 @@ int example_char_gpt(int argc, char **argv);
 int example_custom_adapter(int argc, char **argv);
 int example_custom_adapter_mlp(int argc, char **argv);
 int example_custom_op(void);
+int example_digits_cnn(int argc, char **argv);
 int example_digits_mlp(int argc, char **argv);
 int example_distillation(int argc, char **argv);
 int example_finetune_llama(int argc, char **argv);
@@ -46,6 +47,7 @@ static const struct {
     { "linear_regression", example_linear_regression, { "2" } },
     { "mlp", example_mlp, { "2" } },
     { "digits_mlp", example_digits_mlp, { "@/tools/data/digits.csv", "2" } },
+    { "digits_cnn", example_digits_cnn, { "@/tools/data/digits.csv", "2" } },
     { "char_gpt", example_char_gpt, { "@/tools/data/alice.txt", "2" } },
     { "autoencoder", example_autoencoder, { "@/tools/data/digits.csv", "2" } },
     { "policy_gradient", example_policy_gradient, { "2" } },
