@@ -124,6 +124,9 @@ const tpi_can     *tpi_can_of(const tp_ctx *ctx);
 /* The next stream of random numbers of this step. */
 tpi_key            tpi_next_key(tp_ctx *ctx, uint32_t purpose);
 
+/* Seed, step and streams drawn in it: all the state that random numbers have. */
+void               tpi_random_get(const tp_ctx *ctx, int64_t v[3]);
+void               tpi_random_set(tp_ctx *ctx, const int64_t v[3]);
 /* Whether what runs now has run before: a checkpointed function in backward.  What an op changes besides its outputs is
  * not to be changed again. */
 bool               tpi_replays(const tp_ctx *ctx);

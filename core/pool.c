@@ -6,6 +6,10 @@
 
 enum { STEP = 64, SMALL = 64 << 10, CHUNK = 1 << 20, LINEAR = 16 /* classes of 64 bytes up to 1 KiB */ };
 
+/* Large sizes vary from batch to batch: a free block of up to twice the size (NEAR classes) serves before the system is
+ * asked, and only SPARE bytes may always lie unused, or the pool would grow with every new length. */
+enum { LARGE = 1 << 20, NEAR = 8, SPARE = 32 << 20 };
+
 /* Classes: multiples of 64 up to 1 KiB, then 8 an octave (waste at most 12.5 %). */
 static int class_of(size_t size, size_t *room)
 {
@@ -57,13 +61,42 @@ static void *cut_small(tpi_pool *pool, size_t room)
     return p;
 }
 
+/* Frees unused blocks of this class while the pool holds more than limit. */
+static void give_back(tpi_pool *pool, int c, size_t limit)
+{
+    size_t room = class_room(c);
+
+    while (pool->system > limit && pool->free_list[c] != NULL) {
+        void *p = pool->free_list[c];
+
+        memcpy(&pool->free_list[c], p, sizeof(void *));
+        tpi_block_free(p, room);
+        pool->system -= room;
+    }
+}
+
+/* Before a large block is asked for: what batches of other lengths left behind may be no more than a quarter of what the
+ * program needed at its height.  Where shapes repeat this never frees anything. */
+static void make_room(tpi_pool *pool, size_t room)
+{
+    size_t need = pool->now + room > pool->peak ? pool->now + room : pool->peak, limit = need + need / 4 + SPARE;
+
+    limit = limit > room ? limit - room : 0;
+    for (int c = TPI_POOL_CLASSES - 1; c > LINEAR && pool->system > limit; c--)
+        if (class_room(c) > LARGE)
+            give_back(pool, c, limit);
+}
+
 static void *fresh(tpi_pool *pool, size_t room)
 {
-    size_t before = pool->system;
+    size_t before;
     void  *p;
 
     if (!TPI_STRICT && room <= SMALL)
         return cut_small(pool, room);
+    if (room > LARGE)
+        make_room(pool, room);
+    before = pool->system;
     p = tpi_block_new(room);
     if (p == NULL) {
         tpi_pool_trim(pool);
@@ -84,10 +117,6 @@ static void *take(tpi_pool *pool, int c)
         memcpy(&pool->free_list[c], p, sizeof(void *));
     return p;
 }
-
-/* Large sizes vary from batch to batch: a free block of up to twice the size serves before the system is asked, or the pool
- * would grow with every new length. */
-enum { LARGE = 1 << 20, NEAR = 8 };
 
 void *tpi_pool_get(tpi_pool *pool, size_t size, size_t *room)
 {
@@ -133,17 +162,9 @@ void tpi_pool_put(tpi_pool *pool, void *p, size_t room)
 
 void tpi_pool_trim(tpi_pool *pool)
 {
-    for (int c = 0; c < TPI_POOL_CLASSES; c++) {
-        size_t room = class_room(c);
-
-        while (room > SMALL && pool->free_list[c] != NULL) {
-            void *p = pool->free_list[c];
-
-            memcpy(&pool->free_list[c], p, sizeof(void *));
-            tpi_block_free(p, room);
-            pool->system -= room;
-        }
-    }
+    for (int c = 0; c < TPI_POOL_CLASSES; c++)
+        if (class_room(c) > SMALL)
+            give_back(pool, c, 0);
 }
 
 void tpi_pool_free(tpi_pool *pool)

@@ -17,6 +17,20 @@ void tp_set_step(tp_ctx *ctx, uint64_t step)
     ctx->draws = 0;
 }
 
+void tpi_random_get(const tp_ctx *ctx, int64_t v[3])
+{
+    v[0] = (int64_t)ctx->seed;
+    v[1] = (int64_t)ctx->step;
+    v[2] = (int64_t)ctx->draws;
+}
+
+void tpi_random_set(tp_ctx *ctx, const int64_t v[3])
+{
+    ctx->seed = (uint64_t)v[0];
+    ctx->step = (uint64_t)v[1];
+    ctx->draws = (uint32_t)v[2];
+}
+
 /* Key = the seed, mixed with what the numbers are for; the counter's upper half = step (low 32 bits) and call within
  * it. */
 tpi_key tpi_next_key(tp_ctx *ctx, uint32_t purpose)

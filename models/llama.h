@@ -64,6 +64,9 @@ TP_API void      tp_llama_free(tp_llama *model);
 /* The whole model - weights, configuration, tokenizer - as a Tapir model file, which tp_llama_load opens.  Written beside
  * path and renamed: path is as it was after a failure. */
 TP_API bool tp_llama_save(tp_ctx *ctx, tp_llama *model, const char *path);
+/* All weights in a checkpoint (nn/state.h); configuration and tokenizer are saved with them, so that tp_llama_load opens
+ * such a checkpoint too, but not loaded into a model that is there. */
+TP_API bool tp_llama_state(tp_ctx *ctx, tp_llama *model, tp_state *st);
 /*
  * tp_llama_config_read: reads the n bytes of a config.json, in the dialect of transformers 4 or 5, and puts defaults
  * where a field is not there.

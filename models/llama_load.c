@@ -132,10 +132,14 @@ static void check_extra(builder *b)
     char    list[400] = "";
     size_t  n = 0;
     int64_t extra = 0;
+    bool    training = strcmp(tp_file_kind(b->f), "training") == 0;
 
     for (int64_t i = 0; tp_ok(b->ctx) && i < tp_file_count(b->f); i++) {
-        const char *name = tp_file_at(b->f, i)->name, *tail = strrchr(name, '.');
+        const tp_file_entry *e = tp_file_at(b->f, i);
+        const char          *name = e->name, *tail = strrchr(name, '.');
 
+        if (training && strcmp(e->section, "model") != 0 && strcmp(e->section, "adapter") != 0)
+            continue; /* what it is trained with */
         if (tp_param_find(&b->model->root, name) != NULL || strcmp(name, "rope_freqs.weight") == 0)
             continue;
         if (tail != NULL && strcmp(tail, ".inv_freq") == 0) /* old checkpoints carry this buffer */

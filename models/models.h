@@ -7,5 +7,6 @@
 #include "models/text/template.h"
 #include "models/text/data.h"
 #include "models/generate.h"
+#include "models/conversion.h"
 
 #endif

@@ -7,5 +7,6 @@
 #include "nn/layers.h"
 #include "nn/nets.h"
 #include "nn/files/files.h"
+#include "nn/state.h"
 
 #endif

@@ -3,6 +3,7 @@
  * slot of the ring under `plan`, makes it on its own, and puts it into its slot under `lock`: so batches come in order,
  * however many threads there are.  Without a thread the consumer makes each batch when it wants it.
  */
+#include "optim/optim_internal.h"
 #include "optim/order.h"
 
 #include <math.h>
@@ -366,6 +367,12 @@ void tp_loader_seek(tp_ctx *ctx, tp_loader *l, tp_loader_place place)
     }
     l->place = place;
     stop(l);
+}
+
+void tpi_loader_look(const tp_loader *l, tp_dataset *data, tp_loader_opts *opts)
+{
+    *data = l->data;
+    *opts = l->opts;
 }
 
 void tp_loader_rewind(tp_loader *l)

@@ -6,7 +6,7 @@
 #ifndef TP_LOADER_H
 #define TP_LOADER_H
 
-#include "core/core.h"
+#include "nn/state.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -87,6 +87,9 @@ TP_API void tp_loader_rewind(tp_loader *loader);
 TP_API void tp_loader_seek(tp_ctx *ctx, tp_loader *loader, tp_loader_place place);
 /* Batches of an epoch, from 0; -1 after a failure. */
 TP_API int64_t tp_loader_batches(tp_ctx *ctx, const tp_loader *loader, int64_t epoch);
+
+/* The place; number of samples, batch, seed and order must be those of the file. */
+TP_API bool tp_loader_state(tp_ctx *ctx, tp_loader *loader, tp_state *st);
 
 #ifdef __cplusplus
 }

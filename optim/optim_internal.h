@@ -3,6 +3,7 @@
 #define TPI_OPTIM_H
 
 #include "core/internal.h"
+#include "optim/loader.h"
 #include "optim/optimizer.h"
 
 /* One trained parameter. */
@@ -27,5 +28,10 @@ struct tp_optim {
     int64_t      steps, size;
     double       scale; /* of the next step's gradients */
 };
+
+/* Where somebody else has written into the parameter, its master is made of the new values. */
+bool tpi_renew_master(tp_ctx *ctx, tpi_item *it) TPI_MUST_USE;
+/* What a loader was made of, as it is used. */
+void tpi_loader_look(const tp_loader *loader, tp_dataset *data, tp_loader_opts *opts);
 
 #endif

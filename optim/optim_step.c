@@ -28,8 +28,7 @@ static void *values(tp_tensor *x)
     return x ? x->data : NULL;
 }
 
-/* Somebody else has written into the parameter: its master is made of the new values. */
-static bool renew_master(tp_ctx *ctx, tpi_item *it)
+bool tpi_renew_master(tp_ctx *ctx, tpi_item *it)
 {
     return it->master == NULL || it->version == it->p->store->version || tp_copy_to(ctx, it->master, it->p);
 }
@@ -46,7 +45,7 @@ static bool step_those(tp_ctx *ctx, tp_optim *opt, int64_t done)
 
         if (g == NULL || it->steps != done)
             continue;
-        if (!renew_master(ctx, it))
+        if (!tpi_renew_master(ctx, it))
             return false;
         opt->work[n++] = (tpi_step){ .n = it->p->numel,
                                      .p = it->p->data,

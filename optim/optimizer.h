@@ -121,6 +121,14 @@ typedef struct {
  */
 TP_API double tp_schedule_factor(const tp_schedule *schedule, int64_t step);
 
+/* ---- states: what a checkpoint has of them (nn/state.h) ------------------------------------------------------------ */
+
+/* Moments and masters by the names of their parameters, the steps of each, learning rate, and gradients that wait for the
+ * next step.  Rule, betas, eps and decay must be those of the file.  Before or after the state of the module. */
+TP_API bool tp_optim_state(tp_ctx *ctx, tp_optim *opt, tp_state *st);
+/* A schedule depends on the step alone: it must be that of the file.  NULL is constant. */
+TP_API bool tp_schedule_state(tp_ctx *ctx, const tp_schedule *schedule, tp_state *st);
+
 #ifdef __cplusplus
 }
 #endif

@@ -90,12 +90,23 @@ static bool one_step(tp_ctx *ctx, const tp_train_plan *plan, int64_t step, tp_st
     return tp_ok(ctx);
 }
 
+/* ---- after a step ------------------------------------------------------------------------------------------------ */
+
+/* A run on its way. */
+typedef struct {
+    const tp_train_plan *plan;
+    tp_train_result     *r;
+    tp_progress          at;
+    double               start, lr; /* lr: the optimiser's own, before the plan's */
+} run;
+
 /* False when early stopping ends the run. */
-static bool validation(tp_ctx *ctx, const tp_train_plan *plan, int64_t step, int64_t *worse, tp_train_result *r)
+static bool validation(tp_ctx *ctx, run *t)
 {
-    bool     was = tp_record(ctx, false), best;
-    tp_scope s = tp_scope_begin(ctx);
-    double   loss;
+    const tp_train_plan *plan = t->plan;
+    bool                 was = tp_record(ctx, false), best;
+    tp_scope             s = tp_scope_begin(ctx);
+    double               loss;
 
     tp_module_set_training(plan->root, false);
     loss = plan->validate(ctx, plan->user);
@@ -104,77 +115,119 @@ static bool validation(tp_ctx *ctx, const tp_train_plan *plan, int64_t step, int
     tp_record(ctx, was);
     if (!tp_ok(ctx))
         return false;
-    best = loss < r->best_loss || (isnan(r->best_loss) && !isnan(loss));
+    best = t->at.best_step == 0 ? !isnan(loss) : loss < t->at.best_loss;
     if (best) {
-        r->best_loss = loss;
-        r->best_step = step;
+        t->at.best_loss = loss;
+        t->at.best_step = t->at.step;
     }
-    *worse = best ? 0 : *worse + 1;
+    t->at.worse = best ? 0 : t->at.worse + 1;
+    t->at.validated = t->at.step;
     if (plan->on_validation != NULL)
-        plan->on_validation(ctx, plan->user, step, loss, best);
-    r->stopped_early = plan->patience > 0 && *worse >= plan->patience;
-    return tp_ok(ctx) && !r->stopped_early;
+        plan->on_validation(ctx, plan->user, t->at.step, loss, best);
+    return tp_ok(ctx);
 }
 
-/* False when the run ends. */
-static bool after_step(tp_ctx *ctx, const tp_train_plan *plan, const tp_step_info *info, int64_t *worse,
-                       tp_train_result *r)
+static bool validation_is_due(const run *t)
 {
-    bool due = plan->validate != NULL && plan->eval_every > 0 &&
-               (info->step % plan->eval_every == 0 || info->step == plan->steps);
+    const tp_train_plan *p = t->plan;
 
-    if (plan->on_step != NULL && !plan->on_step(ctx, plan->user, info))
-        return false;
-    if (plan->stop != NULL && *plan->stop) {
-        r->interrupted = true;
-        return false;
-    }
-    return tp_ok(ctx) && (!due || validation(ctx, plan, info->step, worse, r));
+    return p->validate != NULL && p->eval_every > 0 && t->at.step > t->at.validated &&
+           (t->at.step % p->eval_every == 0 || t->at.step == p->steps);
 }
 
-static void run_steps(tp_ctx *ctx, const tp_train_plan *plan, tp_train_result *r)
+static bool save(tp_ctx *ctx, const run *t)
 {
-    double  start = now();
-    int64_t worse = 0;
+    const tp_train_plan *p = t->plan;
+    bool                 due = p->save_every > 0 && t->at.step % p->save_every == 0;
 
-    for (int64_t step = 1; tp_ok(ctx) && step <= plan->steps; step++) {
+    if (p->save == NULL || !(due || t->r->interrupted || t->r->paused))
+        return true;
+    tp_optim_set_lr(p->opt, t->lr); /* what a later run begins with; each step sets its own */
+    return p->save(ctx, p->user, &t->at);
+}
+
+/* What follows a step, also one that was done before the run was stopped: false when the run ends.  A signal does not
+ * wait for a validation: it is made up for when the run goes on. */
+static bool follow(tp_ctx *ctx, run *t)
+{
+    const tp_train_plan *p = t->plan;
+
+    t->r->interrupted = p->stop != NULL && *p->stop;
+    if (!t->r->interrupted && validation_is_due(t) && !validation(ctx, t))
+        return false;
+    t->r->stopped_early = p->patience > 0 && t->at.worse >= p->patience;
+    t->r->paused = !t->r->stopped_early && p->stop_after > 0 && t->at.step >= p->stop_after && t->at.step < p->steps;
+    return !t->r->stopped_early && !t->r->interrupted && !t->r->paused;
+}
+
+static bool after_step(tp_ctx *ctx, run *t, const tp_step_info *info)
+{
+    const tp_train_plan *p = t->plan;
+    bool                 more;
+
+    if (p->on_step != NULL && !p->on_step(ctx, p->user, info))
+        return false;
+    more = tp_ok(ctx) && follow(ctx, t);
+    return tp_ok(ctx) && save(ctx, t) && tp_ok(ctx) && more;
+}
+
+static void run_steps(tp_ctx *ctx, run *t)
+{
+    const tp_train_plan *plan = t->plan;
+
+    if (t->at.step > 0 && !follow(ctx, t))
+        return;
+    while (tp_ok(ctx) && t->at.step < plan->steps) {
         tp_step_info info = { .steps = plan->steps };
 
-        if (!one_step(ctx, plan, step, &info)) {
-            r->out_of_data = tp_ok(ctx);
+        if (!one_step(ctx, plan, t->at.step + 1, &info)) {
+            t->r->out_of_data = tp_ok(ctx);
             return;
         }
-        info.elapsed = now() - start;
-        r->steps = step;
-        r->last_loss = info.loss;
-        if (!after_step(ctx, plan, &info, &worse, r))
+        info.elapsed = now() - t->start;
+        t->at.step = info.step;
+        t->at.last_loss = info.loss;
+        t->at.tokens += info.tokens;
+        if (!after_step(ctx, t, &info))
             return;
     }
+}
+
+static void train(tp_ctx *ctx, const tp_train_plan *plan, run *t)
+{
+    tp_train_plan p = *plan;
+
+    t->lr = tp_optim_lr(p.opt);
+    p.lr = p.lr == 0 ? t->lr : p.lr < 0 ? 0 : p.lr;
+    p.schedule.steps = p.schedule.steps > 0 ? p.schedule.steps : p.steps;
+    t->plan = &p;
+    t->at = p.progress ? *p.progress : (tp_progress){ 0 };
+    tp_grad_clear(ctx, p.root);
+    tp_module_set_training(p.root, true);
+    run_steps(ctx, t);
+    tp_optim_set_lr(p.opt, t->lr);
+    tp_optim_scale(p.opt, 1);
+    if (!tp_ok(ctx))
+        tp_grad_clear(ctx, p.root);
+    if (p.progress != NULL)
+        *p.progress = t->at;
 }
 
 bool tp_train(tp_ctx *ctx, const tp_train_plan *plan, tp_train_result *result)
 {
     tp_train_result r = { .best_loss = NAN };
-    tp_train_plan   p;
-    double          start = now(), lr;
+    run             t = { .r = &r, .start = now() };
 
     if (tp_ok(ctx) &&
         (plan == NULL || plan->root == NULL || plan->opt == NULL || plan->loss == NULL || plan->steps < 0))
         tp_fail(ctx, TP_EARG, "train: a plan needs root, opt, loss and steps");
-    if (tp_ok(ctx)) {
-        p = *plan;
-        lr = tp_optim_lr(p.opt);
-        p.lr = p.lr == 0 ? lr : p.lr < 0 ? 0 : p.lr;
-        p.schedule.steps = p.schedule.steps > 0 ? p.schedule.steps : p.steps;
-        tp_grad_clear(ctx, p.root);
-        tp_module_set_training(p.root, true);
-        run_steps(ctx, &p, &r);
-        tp_optim_set_lr(p.opt, lr);
-        tp_optim_scale(p.opt, 1);
-        if (!tp_ok(ctx))
-            tp_grad_clear(ctx, p.root);
-    }
-    r.seconds = now() - start;
+    if (tp_ok(ctx))
+        train(ctx, plan, &t);
+    r.steps = t.at.step;
+    r.last_loss = t.at.last_loss;
+    r.best_loss = t.at.best_step > 0 ? t.at.best_loss : NAN;
+    r.best_step = t.at.best_step;
+    r.seconds = now() - t.start;
     if (result != NULL)
         *result = r;
     return tp_ok(ctx);

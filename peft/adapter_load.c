@@ -1,7 +1,7 @@
 /* adapter_load.c - adapters from a Tapir adapter file, or from a PEFT folder. */
 #include "core/internal.h"
 #include "core/json.h"
-#include "peft/peft_internal.h"
+#include "peft/adapter_load.h"
 
 #include <limits.h>
 #include <math.h>
@@ -9,18 +9,7 @@
 
 static const tp_adapter_type *const library[] = { &tp_diablo, &tp_lora, NULL };
 
-typedef struct {
-    tp_ctx                     *ctx;
-    tp_module                  *root;
-    tp_file                    *f;
-    const char                 *path;
-    const tp_adapter_load_opts *opts;
-    tpi_json                   *json;
-    const char                 *pattern, *identity; /* borrowed from json; NULL: not said */
-    bool                        peft;
-    tp_adapter                **made;
-    size_t                      n, cap;
-} loading;
+typedef tpi_loading loading;
 
 /* ---- types and options ------------------------------------------------------------------------------------------- */
 
@@ -188,10 +177,8 @@ static bool read_peft(loading *l)
 }
 
 /* A file that names no base, as those of others do, fits wherever its names and shapes do. */
-static bool same_base(loading *l)
+bool tpi_adapter_same_base(loading *l, const char *here)
 {
-    const char *here = l->identity ? tp_module_identity(l->ctx, l->root) : NULL;
-
     if (here == NULL || strcmp(l->identity, here) == 0)
         return tp_ok(l->ctx);
     if (l->opts == NULL || !l->opts->any_base)
@@ -257,8 +244,7 @@ static tp_linear *linear_of(loading *l, char *name, char **param)
 
 static const char peft_prefix[] = "base_model.model.", peft_suffix[] = ".weight";
 
-/* Our name for a tensor, to be freed: PEFT writes "base_model.model.<path>.lora_A.weight". */
-static char *our_name(loading *l, const char *name)
+char *tpi_adapter_our_name(loading *l, const char *name)
 {
     size_t n = strlen(name), before = sizeof peft_prefix - 1, after = sizeof peft_suffix - 1;
 
@@ -283,14 +269,23 @@ static void fill(loading *l, tp_tensor *w, const char *name, const char *stored)
     tp_scope_end(l->ctx, s);
 }
 
+/* Whether the name goes on behind the path of the layer that is wanted. */
+static bool is_wanted(const loading *l, const char *name)
+{
+    size_t n = l->only ? strlen(l->only) : 0;
+
+    return l->only == NULL || (name != NULL && strncmp(name, l->only, n) == 0 && name[n] == '.');
+}
+
 static void load_tensor(loading *l, const tp_file_entry *e)
 {
-    char       *name = our_name(l, e->name), *param = NULL;
-    tp_linear  *linear = name ? linear_of(l, name, &param) : NULL;
+    char       *name = tpi_adapter_our_name(l, e->name), *param = NULL;
+    bool        wanted = is_wanted(l, name);
+    tp_linear  *linear = name && wanted ? linear_of(l, name, &param) : NULL;
     tp_adapter *ad = linear ? adapter_of(l, linear) : NULL;
     tp_param   *p = ad ? tp_param_find(&ad->m, param) : NULL;
 
-    if (name != NULL && linear == NULL)
+    if (name != NULL && linear == NULL && wanted)
         tp_fail(l->ctx, TP_EARG, "%s: it has %.300s, for a layer that this model does not have", l->path, name);
     else if (ad != NULL && p == NULL)
         tp_fail(l->ctx, TP_EFORMAT, "%s: %s has no parameter %.200s in an adapter of type %s", l->path, linear->m.path,
@@ -315,7 +310,7 @@ static void find_missing(tp_module *m, tp_param *p, const char *name, void *user
     tpi_free(stored);
 }
 
-static void load_all(loading *l)
+void tpi_adapter_load_all(loading *l)
 {
     for (int64_t i = 0; i < tp_file_count(l->f) && tp_ok(l->ctx); i++) {
         const tp_file_entry *e = tp_file_at(l->f, i);
@@ -323,10 +318,16 @@ static void load_all(loading *l)
         if (l->peft || strcmp(e->section, "adapter") == 0)
             load_tensor(l, e);
     }
-    if (l->n == 0)
+    if (l->n == 0 && l->only == NULL)
         tp_fail(l->ctx, TP_EFORMAT, "%s: there is no tensor of an adapter in it", l->path);
     for (size_t i = 0; i < l->n; i++)
         tp_module_params(&l->made[i]->m, false, find_missing, l);
+}
+
+bool tpi_adapter_open_file(loading *l)
+{
+    l->f = tp_file_open(l->ctx, l->path);
+    return l->f != NULL && (tp_file_format_of(l->f) == TP_HDF5 ? read_tapir(l) : read_peft(l));
 }
 
 int tp_adapter_load(tp_ctx *ctx, tp_module *root, const char *path, const tp_adapter_load_opts *opts)
@@ -340,9 +341,8 @@ int tp_adapter_load(tp_ctx *ctx, tp_module *root, const char *path, const tp_ada
         return 0;
     }
     l.root = tpi_top(root);
-    l.f = tp_file_open(ctx, path);
-    if (l.f != NULL && (tp_file_format_of(l.f) == TP_HDF5 ? read_tapir(&l) : read_peft(&l)) && same_base(&l))
-        load_all(&l);
+    if (tpi_adapter_open_file(&l) && tpi_adapter_same_base(&l, l.identity ? tp_module_identity(ctx, l.root) : NULL))
+        tpi_adapter_load_all(&l);
     if (tp_ok(ctx))
         tpi_freeze_base(ctx, l.root);
     for (size_t i = l.n; i-- > 0;) {

@@ -1,13 +1,14 @@
-/* adapter_save.c - adapters into a Tapir adapter file. */
+/* adapter_save.c - adapters as a state: into a Tapir adapter file, and as a part of checkpoints. */
 #include "core/internal.h"
 #include "core/json.h"
+#include "nn/state_internal.h"
 #include "peft/peft_internal.h"
 
 #include <string.h>
 
 typedef struct {
     tp_ctx     *ctx;
-    tp_writer  *w;
+    tp_state   *st;
     tp_adapter *first;   /* its type and options stand for all that do not differ */
     tpi_json   *layers;  /* those that do */
     char       *targets; /* patterns by which they were attached, joined by bars; NULL: none */
@@ -103,35 +104,41 @@ static void note_target(saving *s, const char *pattern)
     s->targets = joined;
 }
 
-static void write_param(tp_module *m, tp_param *p, const char *name, void *user)
+/* Type and options, which must be those of a file that is loaded. */
+static void visit_attributes(saving *s, const tp_adapter *ad)
 {
-    saving *s = user;
-
-    (void)m;
-    tp_writer_tensor(s->ctx, s->w, "adapter", name, *p->slot);
-}
-
-static void write_attributes(saving *s, const tp_adapter *ad)
-{
-    char *where = tpi_format(s->ctx, "adapter%s%s", ad->m.path[0] ? "/" : "", ad->m.path);
+    tp_ctx *ctx = s->ctx;
+    char   *where = tpi_format(ctx, "adapter%s%s", ad->m.path[0] ? "/" : "", ad->m.path);
 
     if (where == NULL)
         return;
-    tp_writer_attr_text(s->ctx, s->w, where, "method", ad->type->name);
-    tp_writer_attr_int(s->ctx, s->w, where, "in_features", (uint64_t)tp_dim(ad->linear->w, 1));
-    tp_writer_attr_int(s->ctx, s->w, where, "out_features", (uint64_t)tp_dim(ad->linear->w, 0));
+    tp_state_same_text(ctx, s->st, where, "method", ad->type->name);
+    tp_state_same_int(ctx, s->st, where, "in_features", tp_dim(ad->linear->w, 1));
+    tp_state_same_int(ctx, s->st, where, "out_features", tp_dim(ad->linear->w, 0));
     for (const tp_option *o = ad->type->options; o != NULL && o->name != NULL; o++) {
         double v = tpi_option_get(o, ad->opts);
 
         if (o->kind == TP_OPT_REAL)
-            tp_writer_attr_real(s->ctx, s->w, where, o->name, v);
+            tp_state_same_real(ctx, s->st, where, o->name, v);
         else
-            tp_writer_attr_int(s->ctx, s->w, where, o->name, (uint64_t)v);
+            tp_state_same_int(ctx, s->st, where, o->name, (int64_t)v);
     }
     tpi_free(where);
 }
 
-static void write_adapter(tp_adapter *ad, void *user)
+static void note_layer(saving *s, const tp_adapter *ad)
+{
+    tpi_json *j;
+
+    note_target(s, ad->pattern);
+    if (same_kind(s->first, ad))
+        return;
+    j = tpi_json_new_object(s->ctx);
+    put_kind(s->ctx, j, ad);
+    tpi_json_set(s->ctx, s->layers, ad->m.path, j);
+}
+
+static void visit_adapter(tp_adapter *ad, void *user)
 {
     saving *s = user;
 
@@ -143,42 +150,58 @@ static void write_adapter(tp_adapter *ad, void *user)
         return;
     }
     s->first = s->first ? s->first : ad;
-    tp_module_params(&ad->m, false, write_param, s);
-    write_attributes(s, ad);
-    note_target(s, ad->pattern);
-    if (!same_kind(s->first, ad)) {
-        tpi_json *j = tpi_json_new_object(s->ctx);
+    tp_module_state(s->ctx, &ad->m, s->st);
+    visit_attributes(s, ad);
+    if (tp_state_saving(s->st))
+        note_layer(s, ad);
+}
 
-        put_kind(s->ctx, j, ad);
-        tpi_json_set(s->ctx, s->layers, ad->m.path, j);
-    }
+/* ---- all of them ------------------------------------------------------------------------------------------------- */
+
+static void visit_all(saving *s, tp_module *root, const char *identity)
+{
+    const char *text;
+    char       *made;
+    size_t      n = 0;
+
+    tpi_adapters_walk(root, visit_adapter, s);
+    if (s->first == NULL)
+        tp_fail(s->ctx, TP_EARG, "adapter_save: the model has no adapters");
+    tp_state_same_text(s->ctx, s->st, NULL, "base_identity", identity);
+    if (!tp_ok(s->ctx) || !tp_state_saving(s->st))
+        return;
+    text = made = adapter_json(s, identity, &n);
+    if (made != NULL)
+        tp_state_text(s->ctx, s->st, "config", "adapter.json", &text);
+    tpi_free(made);
+}
+
+bool tp_adapters_state(tp_ctx *ctx, tp_module *root, tp_state *st)
+{
+    saving      s = { .ctx = ctx, .st = st };
+    const char *identity;
+
+    if (!tpi_state_usable(ctx, st, "adapters_state"))
+        return false;
+    if (root == NULL)
+        return tp_fail(ctx, TP_EARG, "adapters_state: no model") != NULL;
+    identity = tp_module_identity(ctx, tpi_top(root));
+    s.layers = tp_state_saving(st) ? tpi_json_new_object(ctx) : NULL;
+    if (identity != NULL && tpi_state_claim(st, "adapter", ""))
+        visit_all(&s, root, identity);
+    tpi_free(s.targets);
+    tpi_json_free(s.layers);
+    return tp_ok(ctx);
+}
+
+static void adapters_alone(tp_ctx *ctx, void *user, tp_state *st)
+{
+    tp_adapters_state(ctx, user, st);
 }
 
 bool tp_adapter_save(tp_ctx *ctx, tp_module *root, const char *path)
 {
-    saving      s = { .ctx = ctx };
-    const char *identity;
-    char       *text = NULL;
-    size_t      n = 0;
-    bool        ok;
-
     if (!tp_ok(ctx) || root == NULL || path == NULL)
         return tp_fail(ctx, TP_EARG, "adapter_save: no model or no path") != NULL;
-    identity = tp_module_identity(ctx, tpi_top(root));
-    s.layers = tpi_json_new_object(ctx);
-    s.w = tp_writer_open(ctx, path, "adapter");
-    tpi_adapters_walk(root, write_adapter, &s);
-    if (s.first == NULL)
-        tp_fail(ctx, TP_EARG, "adapter_save: the model has no adapters");
-    if (tp_ok(ctx))
-        text = adapter_json(&s, identity, &n);
-    if (text != NULL) {
-        tp_writer_text(ctx, s.w, "config/adapter.json", text, n);
-        tp_writer_attr_text(ctx, s.w, NULL, "base_identity", identity);
-    }
-    ok = tp_writer_close(ctx, s.w);
-    tpi_free(text);
-    tpi_free(s.targets);
-    tpi_json_free(s.layers);
-    return ok;
+    return tp_module_identity(ctx, tpi_top(root)) != NULL && tp_state_save(ctx, path, "adapter", adapters_alone, root);
 }

@@ -58,6 +58,11 @@ TP_API int tp_unmerge(tp_ctx *ctx, tp_module *root);
  */
 TP_API bool tp_adapter_save(tp_ctx *ctx, tp_module *root, const char *path);
 
+/* The adapters below root in a checkpoint (nn/state.h), as tp_adapter_save writes them: such a checkpoint can be given to
+ * tp_adapter_load too.  To load it as a state, the adapters are attached first; types, options and base must be those of
+ * the file. */
+TP_API bool tp_adapters_state(tp_ctx *ctx, tp_module *root, tp_state *st);
+
 typedef struct {
     bool any_base; /* load although the file was trained on another base, where names and shapes fit */
     bool frozen;   /* not to be trained further */
@@ -75,6 +80,34 @@ typedef struct {
  *            type; TP_ESHAPE
  */
 TP_API int tp_adapter_load(tp_ctx *ctx, tp_module *root, const char *path, const tp_adapter_load_opts *opts);
+
+/* An adapter in a file, for merging it into weights that are no model in memory. */
+typedef struct tp_adapter_file tp_adapter_file;
+
+/* Opens what tp_adapter_load takes, path and opts alike; to be closed before ctx is freed.  NULL after a failure. */
+TP_API tp_adapter_file *tp_adapter_open(tp_ctx *ctx, const char *path, const tp_adapter_load_opts *opts);
+/* Works on a failed context, and with NULL. */
+TP_API void tp_adapter_close(tp_adapter_file *a);
+/* How many layers it is for, 0 for NULL. */
+TP_API int64_t tp_adapter_layers(const tp_adapter_file *a);
+/*
+ * tp_adapter_fits: whether base holds the weights that the adapter was trained on: its identity is the one that the file
+ * names (a warning with any_base), and it has a weight for each of its layers.
+ *
+ *   fails   TP_EARG for another base or one that lacks a layer
+ */
+TP_API bool tp_adapter_fits(tp_ctx *ctx, tp_adapter_file *a, tp_file *base);
+/*
+ * tp_adapter_merged: the weight of that name with its adapter merged in, w + delta in f64, not rounded,
+ *
+ *   a       tp_adapter_fits has been asked
+ *   name    "model.layers.0.self_attn.q_proj.weight"
+ *   w       [out, in]  any floating dtype
+ *   returns [out, in]  f64; NULL without a failure when the adapter has nothing for this weight
+ *
+ *   fails   as tp_adapter_load and tp_merge
+ */
+TP_API tp_tensor *tp_adapter_merged(tp_ctx *ctx, tp_adapter_file *a, const char *name, tp_tensor *w);
 
 /* ---- variants ---------------------------------------------------------------------------------------------------- */
 

@@ -130,7 +130,7 @@ put core/a.c '#include <xxhash.h>\n'; bad check_layers.sh '<xxhash.h>: only in c
 put nn/a.c '#include <hdf5.h>\n'; bad check_layers.sh '<hdf5.h>: only in one file of nn/files'
 put nn/files/a.c '#include <hdf5.h>\n'; put nn/files/b.c '#include <hdf5.h>\n'; bad check_layers.sh 'hdf5.h in more than one file'
 put models/a.c '#include <utf8proc.h>\n'; bad check_layers.sh '<utf8proc.h>: only in models/text'
-put ops/cpu/a.c '#include <oneapi/dnnl/dnnl.h>\n'; bad check_layers.sh 'only in ops/cpu/onednn.c'
+put ops/cpu/a.c '#include <oneapi/dnnl/dnnl.h>\n'; bad check_layers.sh 'only in ops/cpu/onednn*.[ch]'
 put ops/a.c '#include <lapacke.h>\n'; bad check_layers.sh '<lapacke.h>: only in ops/cpu'
 put core/a.c '#include <curl/curl.h>\n'; bad check_layers.sh '<curl/curl.h>: unknown'
 put ops/a.c 'int f(void *p)\n{\n    free (p);\n}\n'; bad check_layers.sh 'free(): only core/memory.c'

@@ -64,7 +64,7 @@ def argument(text, enums):
     if bare == 'FILE *':
         return 'NULL', bare
     if bare.endswith('*'):
-        if bare == 'char *' and not const:
+        if bare in ('char *', 'int64_t *') and not const:
             return 'NULL', bare
         return POINTERS.get(bare, 'NULL'), bare
     if bare.endswith('_fn'):

@@ -61,6 +61,7 @@ check two_optimizers "x < 0.3"
 ./distillation "$data/digits.csv" > all.txt
 sed -n 's/^student of the teacher.*right \([0-9.]*\) .*/\1/p' all.txt > out.txt
 check distillation "x > 92"
+./checkpoints | grep -q "the same bits as never stopped: yes"
 ./custom_adapter | grep -q "6 layers loaded again"
 ./custom_adapter_mlp "$data/digits.csv" > all.txt
 sed -n 's/^in negative, loaded again: right \([0-9.]*\) .*/\1/p' all.txt > out.txt

@@ -15,7 +15,8 @@ struct cli {
     char              *value[MOST]; /* owned; NULL: not given */
     bool               from_line[MOST];
     size_t             n;
-    const char        *operand;
+    const char       **operand; /* owned, of argc */
+    size_t             operands;
 };
 
 static const cli_option common[] = {
@@ -154,7 +155,12 @@ bool cli_given(const cli *c, const char *name)
 
 const char *cli_operand(const cli *c)
 {
-    return c->operand;
+    return cli_operand_at(c, 0);
+}
+
+const char *cli_operand_at(const cli *c, size_t i)
+{
+    return i < c->operands ? c->operand[i] : NULL;
 }
 
 bool cli_at(const cli *c, size_t i, const cli_option **option, const char **value)
@@ -224,6 +230,8 @@ static void describe(const cli_option *o)
 
     if (o->kind == CLI_CHOICE)
         snprintf(left + n, sizeof left - (size_t)n, " %s", o->choices);
+    else if (o->kind == CLI_MAYBE)
+        snprintf(left + n, sizeof left - (size_t)n, "[=TEXT]");
     else if (o->kind != CLI_FLAG)
         snprintf(left + n, sizeof left - (size_t)n, " %s",
                  o->kind == CLI_TEXT  ? "TEXT"
@@ -271,6 +279,11 @@ static void add_table(cli *c, const cli_option *o)
         c->option[c->n++] = o;
 }
 
+static size_t operands_most(const cli_command *m)
+{
+    return m->operand == NULL ? 0 : m->operands < 0 ? SIZE_MAX : m->operands == 0 ? 1 : (size_t)m->operands;
+}
+
 static int parse_line(cli *c, int argc, char **argv)
 {
     for (int k = 0; k < argc; k++) {
@@ -279,9 +292,9 @@ static int parse_line(cli *c, int argc, char **argv)
         size_t      i, n;
 
         if (strncmp(a, "--", 2) != 0 || a[2] == '\0') {
-            if (c->command->operand == NULL || c->operand != NULL)
+            if (c->operands >= operands_most(c->command))
                 return cli_usage(c, "unexpected '%s'%s", a, a[0] == '-' ? ", options begin with two dashes" : "");
-            c->operand = a;
+            c->operand[c->operands++] = a;
             continue;
         }
         n = equals ? (size_t)(equals - a) - 2 : strlen(a + 2);
@@ -295,6 +308,8 @@ static int parse_line(cli *c, int argc, char **argv)
             value = "yes";
         } else if (equals != NULL) {
             value = equals + 1;
+        } else if (c->option[i]->kind == CLI_MAYBE) {
+            value = "";
         } else if (k + 1 < argc) {
             value = argv[++k];
         } else {
@@ -310,7 +325,8 @@ static int parse_line(cli *c, int argc, char **argv)
 static bool member_text(const tpi_json *v, const cli_option *o, char *buf, size_t size)
 {
     switch (tpi_json_is(v)) {
-    case TPI_JSON_BOOL: snprintf(buf, size, "yes"); return o->kind == CLI_FLAG;
+    case TPI_JSON_BOOL: snprintf(buf, size, "%s", o->kind == CLI_FLAG ? "yes" : "");
+        return o->kind == CLI_FLAG || o->kind == CLI_MAYBE;
     case TPI_JSON_INT: snprintf(buf, size, "%lld", (long long)tpi_json_integer(v)); return true;
     case TPI_JSON_REAL: snprintf(buf, size, "%.17g", tpi_json_real(v)); return true;
     case TPI_JSON_TEXT: snprintf(buf, size, "%s", tpi_json_string(v, NULL)); return o->kind != CLI_FLAG;
@@ -374,17 +390,19 @@ static int run_command(const cli_command *m, int argc, char **argv)
     for (int i = 0; i < argc; i++)
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             return help(&c);
-    rc = parse_line(&c, argc, argv);
+    c.operand = tpi_alloc(NULL, (size_t)argc + 1, sizeof *c.operand);
+    rc = c.operand ? parse_line(&c, argc, argv) : cli_error(&c, "out of memory");
     if (rc == 0)
         rc = read_config(&c);
     if (rc == 0 && m->model && cli_text(&c, "model") == NULL)
         rc = cli_usage(&c, "--model is needed: a Hugging Face directory, a .gguf file or a model.h5");
-    if (rc == 0 && m->operand != NULL && c.operand == NULL)
+    if (rc == 0 && m->operand != NULL && c.operands < (m->operands > 0 ? (size_t)m->operands : 1))
         rc = cli_usage(&c, "%s is needed", m->operand);
     if (rc == 0)
         rc = m->run(&c);
     for (size_t i = 0; i < c.n; i++)
         tpi_free(c.value[i]);
+    tpi_free(c.operand);
     return rc;
 }
 

@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum { CLI_TEXT, CLI_INT, CLI_REAL, CLI_FLAG, CLI_CHOICE } cli_kind;
+/* CLI_MAYBE is a flag that takes a text behind an equals sign; its text is "" without one. */
+typedef enum { CLI_TEXT, CLI_INT, CLI_REAL, CLI_FLAG, CLI_CHOICE, CLI_MAYBE } cli_kind;
 
 typedef struct {
     const char *name;     /* without the dashes */
@@ -23,7 +24,8 @@ typedef struct {
     const char       *name, *summary, *manual;
     const cli_option *options; /* its own, ended by a row without a name */
     bool              model;   /* takes the common options of commands that load a model */
-    const char       *operand; /* name of the one operand it takes; NULL: none */
+    const char       *operand; /* names of the operands it takes; NULL: none */
+    int               operands; /* how many, 0: one; -1: one or more */
     int (*run)(cli *c);
 } cli_command;
 
@@ -36,7 +38,8 @@ int64_t     cli_int(const cli *c, const char *name);
 double      cli_real(const cli *c, const char *name);
 bool        cli_flag(const cli *c, const char *name);
 bool        cli_given(const cli *c, const char *name); /* on the command line or in --config */
-const char *cli_operand(const cli *c);
+const char *cli_operand(const cli *c);                /* the first */
+const char *cli_operand_at(const cli *c, size_t i);   /* NULL beyond the last */
 /* Option i as name and value for a record of the run; false beyond the last. */
 bool        cli_at(const cli *c, size_t i, const cli_option **option, const char **value);
 

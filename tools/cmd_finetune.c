@@ -2,6 +2,8 @@
 #include "core/internal.h"
 #include "tools/commands.h"
 #include "tools/finetune.h"
+#include "tools/resume.h"
+#include "tools/train_options.h"
 
 #include <math.h>
 #include <signal.h>
@@ -96,7 +98,7 @@ static void count_steps(finetune *t)
     t->steps = cli_given(t->c, "steps") ? cli_int(t->c, "steps") : all < 1 ? 1 : (int64_t)all;
 }
 
-static tp_schedule schedule_of(const finetune *t)
+tp_schedule finetune_schedule(const finetune *t)
 {
     const char *s = cli_text(t->c, "schedule"), *warmup = cli_text(t->c, "warmup");
     double      w = cli_real(t->c, "warmup");
@@ -113,7 +115,7 @@ static bool set_up(finetune *t)
     const cli *c = t->c;
 
     if (!cli_flag(c, "dry-run") && !cli_given(c, "show-samples") &&
-        !run_open(t->ctx, &t->folder, cli_text(c, "out"), cli_flag(c, "overwrite")))
+        !resume_open(t))
         return false;
     t->model = session_model(t->ctx, c);
     if (t->model == NULL || !tp_ok(t->ctx))
@@ -136,17 +138,20 @@ static const char *why(const finetune *t, const tp_train_result *r)
     return r->interrupted     ? "interrupted"
            : r->stopped_early ? "validation no longer improves"
            : r->out_of_data   ? "no more data"
+           : r->paused        ? "stopped by --stop-after"
                               : "done";
 }
 
-static void train(finetune *t, tp_train_result *r)
+static tp_train_plan plan_of(finetune *t)
 {
-    const cli    *c = t->c;
-    int64_t       every = cli_int(c, "eval-every");
-    tp_train_plan plan = {
+    const cli *c = t->c;
+    int64_t    every = cli_int(c, "eval-every");
+
+    return (tp_train_plan){
         .root = tp_llama_root(t->model),
+        .opt = t->opt,
         .lr = cli_real(c, "lr"),
-        .schedule = schedule_of(t),
+        .schedule = finetune_schedule(t),
         .steps = t->steps,
         .accum = cli_int(c, "accum"),
         .clip = cli_real(c, "clip"),
@@ -157,16 +162,43 @@ static void train(finetune *t, tp_train_result *r)
         .on_step = finetune_on_step,
         .validate = t->valid ? finetune_validate : NULL,
         .on_validation = finetune_on_validation,
-        .stop = &interrupted,
+        .stop = t->stop,
+        .stop_after = cli_int(c, "stop-after"),
+        .save_every = cli_int(c, "save-every"),
+        .save = resume_save,
+        .progress = &t->progress,
     };
+}
 
-    t->opt = tp_adamw_new(t->ctx, plan.root,
-                          &(tp_adamw_opts){ .lr = real_or_off(plan.lr), .weight_decay = cli_real(c, "weight-decay") });
-    plan.opt = t->opt;
-    if (run_start(t->ctx, &t->folder, c, t->model, t->steps)) {
-        catch_signals();
-        tp_train(t->ctx, &plan, r);
+static bool begin(finetune *t)
+{
+    run_about about = { .c = t->c, .model = t->model, .steps = t->steps };
+
+    about.identity = t->identity = tp_llama_identity(t->ctx, t->model);
+    t->opt = tp_adamw_new(t->ctx, tp_llama_root(t->model),
+                          &(tp_adamw_opts){ .lr = real_or_off(cli_real(t->c, "lr")),
+                                            .weight_decay = cli_real(t->c, "weight-decay") });
+    if (!tp_ok(t->ctx) || !options_note(t) || !resume_load(t))
+        return false;
+    t->first = t->progress.step;
+    if (t->same_folder) {
+        about.step = t->progress.step;
+        about.validated = t->progress.validated;
     }
+    return run_start(t->ctx, &t->folder, &about);
+}
+
+static void train(finetune *t, tp_train_result *r)
+{
+    tp_train_plan plan;
+
+    if (!begin(t))
+        return;
+    if (t->checkpoint == NULL)
+        resume_forget(t);
+    plan = plan_of(t);
+    catch_signals();
+    tp_train(t->ctx, &plan, r);
 }
 
 /* Saves what there is; an error that stopped the training is kept for the end. */
@@ -195,7 +227,7 @@ static void finish(finetune *t, const tp_train_result *r)
 
 static int run(cli *c)
 {
-    finetune        t = { .c = c };
+    finetune        t = { .c = c, .stop = &interrupted };
     tp_train_result r = { 0 };
     int             rc;
 
@@ -259,7 +291,11 @@ static const cli_option options[] = {
     { "show-samples", CLI_INT, NULL, 1, 1e9, NULL, "print ids, text and mask of the first samples, and stop" },
     { "dry-run", CLI_FLAG, NULL, 0, 0, NULL, "print the plan, and stop" },
     { "config", CLI_TEXT, NULL, 0, 0, NULL, "JSON object of options by these names; the command line wins" },
-    { "overwrite", CLI_FLAG, NULL, 0, 0, NULL, "replace a finished run in --out" },
+    { "save-every", CLI_INT, "0", 0, 1e9, NULL, "steps between checkpoints step-N.h5, 0: only where it is stopped" },
+    { "keep", CLI_INT, "3", 0, 1e9, NULL, "checkpoints that stay, the last ones; 0: all" },
+    { "resume", CLI_MAYBE, NULL, 0, 0, NULL, "go on from the newest good checkpoint of --out, or from this file" },
+    { "stop-after", CLI_INT, NULL, 1, 1e12, NULL, "save a checkpoint after this step of the run, and stop" },
+    { "overwrite", CLI_FLAG, NULL, 0, 0, NULL, "replace a run in --out" },
     { NULL, CLI_FLAG, NULL, 0, 0, NULL, NULL },
 };
 
@@ -275,7 +311,13 @@ const cli_command cmd_finetune = {
         "target_tokens,\n"
         "seconds, tokens_per_s, peak_mib), adapter.h5 (the best by validation, else the last; model.h5 for --method "
         "full), last.h5 and\n"
-        "loss.svg.  Ctrl-C finishes the step, saves and exits 130.\n",
+        "loss.svg.  Ctrl-C and SIGTERM finish the step, save adapter and checkpoint, and exit 130.\n"
+        "\n"
+        "A checkpoint (step-000040.h5) has everything that the run goes on with.  The same command with --resume goes on "
+        "from the newest\n"
+        "one that is undamaged, as if it had never been stopped, bit for bit; where there is none it begins anew.  "
+        "Options that change\n"
+        "results must be the same.  A checkpoint is also an adapter (--adapter), of --method full a model (--model).\n",
     .options = options,
     .model = true,
     .run = run,

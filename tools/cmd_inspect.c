@@ -1,5 +1,6 @@
 /* cmd_inspect.c - what is in a file: metadata, texts, tensors. */
 #include "tools/commands.h"
+#include "tools/foreign.h"
 
 #include <string.h>
 
@@ -70,25 +71,40 @@ static void print_tensors(const tp_file *f)
 static int run(cli *c)
 {
     static const char *const formats[] = { "safetensors", "Hugging Face directory", "GGUF", "Tapir HDF5" };
-    tp_ctx                  *ctx = tp_ctx_new(TP_CPU, 0);
-    tp_file                 *f = tp_file_open(ctx, cli_operand(c));
+    const char              *path = cli_operand(c);
+    bool                     foreign = cli_flag(c, "foreign");
+    char                     name[FOREIGN_NAME];
+    tp_ctx                  *ctx;
+    tp_file                 *f;
 
+    if (foreign && !foreign_import(c, path, cli_flag(c, "identity"), name))
+        return 1;
+    ctx = tp_ctx_new(TP_CPU, 0);
+    f = tp_file_open(ctx, foreign ? name : path);
     if (f != NULL) {
-        printf("file    %s: %s, %s\n", tp_file_path(f), formats[tp_file_format_of(f)], tp_file_kind(f));
+        printf("file    %s: %s, %s\n", foreign ? path : tp_file_path(f),
+               foreign ? "foreign HDF5" : formats[tp_file_format_of(f)], tp_file_kind(f));
         print_meta(f);
         print_texts(f);
         print_tensors(f);
+        if (cli_flag(c, "identity") && tp_file_verify(ctx, f))
+            printf("identity %s\n", tp_file_identity(ctx, f));
     }
     tp_file_close(f);
     return tp_ctx_finish(ctx);
 }
 
-static const cli_option options[] = { { NULL, CLI_FLAG, NULL, 0, 0, NULL, NULL } };
+static const cli_option options[] = {
+    { "identity", CLI_FLAG, NULL, 0, 0, NULL, "also what adapters know the tensors by; reads and checks all values" },
+    { "foreign", CLI_FLAG, NULL, 0, 0, NULL, "an HDF5 file that Tapir did not write, read in a process of its own with limits" },
+    { NULL, CLI_FLAG, NULL, 0, 0, NULL, NULL },
+};
 
 const cli_command cmd_inspect = {
     .name = "inspect",
     .summary = "tensors, shapes, dtypes and metadata of a file",
-    .manual = "FILE is a safetensors, GGUF or Tapir .h5 file, or a Hugging Face directory.\n",
+    .manual = "FILE is a safetensors, GGUF or Tapir .h5 file, or a Hugging Face directory.\n"
+              "Other HDF5 files, which libhdf5 reads, are opened with --foreign only.\n",
     .options = options,
     .operand = "FILE",
     .run = run,

@@ -6,6 +6,7 @@
 #include "tools/cli.h"
 
 extern const cli_command cmd_finetune, cmd_generate, cmd_eval, cmd_score, cmd_tokenize, cmd_inspect, cmd_env;
+extern const cli_command cmd_convert, cmd_merge, cmd_verify, cmd_diff, cmd_recover;
 
 /* A context with notes to standard error (unless --quiet), threads and seed set. */
 tp_ctx      *session_ctx(const cli *c);

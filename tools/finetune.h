@@ -18,6 +18,13 @@ typedef struct finetune {
     bool        full;
     bool        best_saved;
     double      peak_mib;
+    const char *identity;   /* of the base as it was loaded */
+    const char *checkpoint; /* that the run goes on from; NULL: it begins anew */
+    const char *train_json; /* options that change results */
+    bool        same_folder; /* the checkpoint is one of this run's folder */
+    int64_t     first;       /* steps that were done before */
+    tp_progress progress;
+    const volatile int *stop; /* a signal has come */
 } finetune;
 
 /* Callbacks of tp_train. */
@@ -30,6 +37,7 @@ void       finetune_drop_batch(finetune *t);
 void       finetune_find_nan(finetune *t);
 /* The adapter, or the whole model, under that name of the run folder (adapter.h5 or model.h5; last.h5). */
 bool       finetune_save(finetune *t, bool last);
+tp_schedule finetune_schedule(const finetune *t);
 /* --show-samples and --dry-run. */
 void       finetune_show_samples(finetune *t, int64_t n);
 void       finetune_show_plan(finetune *t);

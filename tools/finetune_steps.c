@@ -74,7 +74,7 @@ void finetune_find_nan(finetune *t)
 
 static void show_progress(const finetune *t, const tp_step_info *i)
 {
-    double left = i->elapsed / (double)i->step * (double)(i->steps - i->step);
+    double left = i->elapsed / (double)(i->step - t->first) * (double)(i->steps - i->step);
     bool   tty = isatty(2);
 
     if (cli_flag(t->c, "quiet"))

@@ -1,13 +1,13 @@
 #!/bin/sh
 # Installs what Tapir needs from Debian's or Ubuntu's archive and is not there yet; says what.
 # usage: packages.sh build | test
-# build: compiler, Meson, libraries and cmocka (meson.build asks for it); test: that and clang.
+# build: compiler, Meson, libraries and cmocka (meson.build asks for it); test: that, clang, h5py and what traces system calls.
 set -eu
 
 # One list per use: names that Debian 12, Debian 13 and Ubuntu share.
 build='gcc g++ libc6-dev make meson ninja-build pkg-config cmake libdnnl-dev libhdf5-dev libjansson-dev libpcre2-dev
     libutf8proc-dev libxxhash-dev libcmocka-dev python3 python3-pip'
-test='clang libomp-dev'
+test='clang libclang-rt-dev libomp-dev strace python3-h5py'
 
 case ${1:-} in
 build) wanted=$build ;;

@@ -98,13 +98,13 @@ say 'Ten steps, to see how long it takes'
 # shellcheck disable=SC2086 # a list of options
 "$tapir" finetune --model "$model" --dtype "$dtype" --data "$data/train.jsonl" --out "$work/probe" $settings --batch "$batch" \
     --steps 10 --quiet
-# The first two steps warm caches up and are left out.
+# The first two steps warm caches up and are left out; the median forgives a moment in which the machine did something else.
 python3 - "$work/probe/log.jsonl" "$data/train.jsonl" "$batch" "$epochs" "$budget" >"$work/plan" <<'END'
-import json, sys
+import json, statistics, sys
 log, data, batch, epochs, budget = sys.argv[1], sys.argv[2], *map(float, sys.argv[3:])
 rows = [json.loads(line) for line in open(log, encoding='utf-8') if line.strip()]
 steps = [row['seconds'] for row in rows if 'loss' in row and 'seconds' in row][2:]
-each = sum(steps) / len(steps)
+each = statistics.median(steps)
 lines = sum(1 for line in open(data, encoding='utf-8') if line.strip())
 whole = int(-(-lines // batch) * epochs)
 taken = max(10, min(whole, int(budget / each)))

@@ -1,6 +1,8 @@
 /* run_folder.c - see run_folder.h. */
 #include "tools/run_folder.h"
 #include "core/json.h"
+#include "core/readfile.h"
+#include "nn/files/disk.h"
 #include "tools/lines.h"
 #include "tools/svg.h"
 
@@ -54,6 +56,7 @@ static void add_option(tp_ctx *ctx, tpi_json *j, const cli_option *o, const char
     case CLI_INT: tpi_json_set_int(ctx, j, o->name, value ? strtoll(value, NULL, 10) : 0); return;
     case CLI_REAL: tpi_json_set_double(ctx, j, o->name, value ? strtod(value, NULL) : 0); return;
     case CLI_TEXT:
+    case CLI_MAYBE:
     case CLI_CHOICE:
         if (value != NULL)
             tpi_json_set_text(ctx, j, o->name, value);
@@ -61,24 +64,27 @@ static void add_option(tp_ctx *ctx, tpi_json *j, const cli_option *o, const char
     }
 }
 
-static char *describe(tp_ctx *ctx, const cli *c, tp_llama *model, int64_t steps, size_t *n)
+static char *describe(tp_ctx *ctx, const run_about *a, size_t *n)
 {
     tpi_json         *j = tpi_json_new_object(ctx), *options = tpi_json_new_object(ctx);
-    tp_adapter_count  adapters = tp_adapters_count(tp_llama_root(model));
+    tp_module        *root = tp_llama_root(a->model);
+    tp_adapter_count  adapters = tp_adapters_count(root);
     const cli_option *o;
     const char       *value;
     char             *text;
 
-    for (size_t i = 0; cli_at(c, i, &o, &value); i++)
+    for (size_t i = 0; cli_at(a->c, i, &o, &value); i++)
         add_option(ctx, options, o, value);
     tpi_json_set_text(ctx, j, "tapir", tp_version());
     tpi_json_set_text(ctx, j, "kernels", tp_backend_name(ctx));
     tpi_json_set_int(ctx, j, "threads", tp_threads(ctx));
-    tpi_json_set_int(ctx, j, "steps", steps);
-    tpi_json_set_int(ctx, j, "trainable", tp_module_count(tp_llama_root(model)).trainable);
+    tpi_json_set_int(ctx, j, "steps", a->steps);
+    if (a->step > 0)
+        tpi_json_set_int(ctx, j, "resumed_after", a->step);
+    tpi_json_set_int(ctx, j, "trainable", tp_module_count(root).trainable);
     tpi_json_set_int(ctx, j, "dead", adapters.dead);
     tpi_json_set_int(ctx, j, "base", adapters.base);
-    tpi_json_set_text(ctx, j, "base_identity", tp_llama_identity(ctx, model));
+    tpi_json_set_text(ctx, j, "base_identity", a->identity);
     tpi_json_set(ctx, j, "options", options);
     text = tp_ok(ctx) ? tpi_json_dump(ctx, j, 2, n) : NULL;
     tpi_json_free(j);
@@ -97,18 +103,59 @@ static bool write_file(tp_ctx *ctx, const char *path, const char *text, size_t n
     return ok;
 }
 
-bool run_start(tp_ctx *ctx, run_folder *r, const cli *c, tp_llama *model, int64_t steps)
+/* Whether a line of the log was written before the checkpoint; a line that is cut short was not. */
+static bool is_before(const char *line, size_t n, int64_t step, int64_t validated)
+{
+    tpi_json_error  err;
+    tpi_json       *j = tpi_json_parse_raw(line, n, &err);
+    const tpi_json *at;
+    bool            before = false;
+
+    if ((at = tpi_json_get(j, "step")) != NULL || (at = tpi_json_get(j, "sample")) != NULL)
+        before = tpi_json_integer(at) <= step;
+    else if ((at = tpi_json_get(j, "validation")) != NULL)
+        before = tpi_json_integer(at) <= validated;
+    tpi_json_free(j);
+    return before;
+}
+
+/* Cuts the log back to the checkpoint; it is replaced whole, so that a crash leaves the one or the other. */
+static bool cut_log(tp_ctx *ctx, const char *path, int64_t step, int64_t validated)
+{
+    size_t   n = 0;
+    char    *text = tpi_is_file(path) ? tpi_read_file(ctx, path, (size_t)1 << 32, &n) : NULL;
+    tpi_save s;
+    bool     ok = text != NULL && tpi_save_begin(ctx, &s, path);
+
+    if (!ok) {
+        tpi_free(text);
+        return tp_ok(ctx);
+    }
+    for (const char *line = text, *end; ok && (end = memchr(line, '\n', n - (size_t)(line - text))) != NULL;
+         line = end + 1)
+        if (is_before(line, (size_t)(end - line), step, validated))
+            ok = tpi_save_write(ctx, &s, line, (size_t)(end - line) + 1);
+    if (ok)
+        ok = tpi_save_commit(ctx, &s);
+    else
+        tpi_save_drop(&s);
+    tpi_free(text);
+    return ok;
+}
+
+bool run_start(tp_ctx *ctx, run_folder *r, const run_about *about)
 {
     char   path[4096], *text;
     size_t n = 0;
+    bool   ok;
 
-    text = tp_ok(ctx) ? describe(ctx, c, model, steps, &n) : NULL;
-    if (text == NULL || !write_file(ctx, run_path(r, "run.json", path, sizeof path), text, n)) {
-        tpi_free(text);
-        return false;
-    }
+    text = tp_ok(ctx) ? describe(ctx, about, &n) : NULL;
+    ok = text != NULL && write_file(ctx, run_path(r, "run.json", path, sizeof path), text, n);
     tpi_free(text);
-    r->log = fopen(run_path(r, "log.jsonl", path, sizeof path), "wb");
+    run_path(r, "log.jsonl", path, sizeof path);
+    if (!ok || (about->step > 0 && !cut_log(ctx, path, about->step, about->validated)))
+        return false;
+    r->log = fopen(path, about->step > 0 ? "ab" : "wb");
     if (r->log == NULL)
         tp_fail(ctx, TP_EIO, "%s: %s", path, strerror(errno));
     return r->log != NULL;
@@ -158,6 +205,12 @@ void run_log_sample(run_folder *r, int64_t step, const char *prompt, const char 
     print_json_text(r->log, text, strlen(text));
     fprintf(r->log, "}\n");
     fflush(r->log);
+}
+
+void run_log_sync(run_folder *r)
+{
+    if (r->log != NULL && fflush(r->log) == 0)
+        (void)fsync(fileno(r->log)); /* what it could not write, the next line cannot either */
 }
 
 void run_log_end(run_folder *r, const tp_train_result *t, const char *why)

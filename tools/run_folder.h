@@ -1,4 +1,4 @@
-/* run_folder.h - what finetune leaves behind: run.json, log.jsonl, adapters, loss.svg. */
+/* run_folder.h - what finetune leaves behind: run.json, log.jsonl, adapters, checkpoints, loss.svg. */
 #ifndef RUN_FOLDER_H
 #define RUN_FOLDER_H
 
@@ -18,8 +18,18 @@ typedef struct run_folder {
 char *run_path(const run_folder *r, const char *name, char *buf, size_t size);
 /* Makes the folder, tries to write in it, refuses one that holds a finished run unless overwrite; TP_EIO or TP_EARG. */
 bool  run_open(tp_ctx *ctx, run_folder *r, const char *path, bool overwrite);
-/* Begins log.jsonl and writes run.json: all options, version, counts. */
-bool  run_start(tp_ctx *ctx, run_folder *r, const cli *c, tp_llama *model, int64_t steps);
+/* Writes run.json - all options, version, counts - and begins log.jsonl, or goes on with it. */
+typedef struct run_about {
+    const cli  *c;
+    tp_llama   *model;
+    const char *identity; /* of the base as it was loaded */
+    int64_t     steps;
+    int64_t     step, validated; /* what is behind these is cut from the log; step 0: it begins anew */
+} run_about;
+
+bool  run_start(tp_ctx *ctx, run_folder *r, const run_about *about);
+/* What has been logged is on the disk: before a checkpoint says that it is. */
+void  run_log_sync(run_folder *r);
 void  run_log_step(tp_ctx *ctx, run_folder *r, const tp_step_info *info, double peak_mib, bool write);
 void  run_log_validation(tp_ctx *ctx, run_folder *r, int64_t step, double loss, bool best);
 void  run_log_sample(run_folder *r, int64_t step, const char *prompt, const char *text);

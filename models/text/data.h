@@ -96,6 +96,9 @@ TP_API void tp_data_rewind(tp_data *data);
 /* Where tp_data_next goes on, to be saved; the same data with the same options goes on there. */
 TP_API tp_loader_place tp_data_tell(const tp_data *data);
 TP_API void            tp_data_seek(tp_ctx *ctx, tp_data *data, tp_loader_place place);
+/* The place, in a checkpoint (nn/state.h); the samples themselves, and the options that order them, must be those of the
+ * file. */
+TP_API bool            tp_data_state(tp_ctx *ctx, tp_data *data, tp_state *st);
 
 /* What was found in the file. */
 TP_API tp_data_count tp_data_counts(const tp_data *data);

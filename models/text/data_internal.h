@@ -57,4 +57,7 @@ void    tpi_batch_drop(void *batch);
 /* Rows and width of the batch that would be made. */
 void tpi_batch_shape(const tp_data *d, const int64_t *index, int64_t n, int64_t *rows, int64_t *width);
 
+/* XXH3-64 over all samples: their tokens, and which of them are trained on. */
+uint64_t tpi_data_hash(const tp_data *d);
+
 #endif

@@ -22,6 +22,10 @@ const char *tpi_tokenizer_to_json(const tp_tokenizer *tok, size_t *n);
  * template; freed with tpi_free. */
 char *tpi_tokenizer_config_json(tp_ctx *ctx, const tp_tokenizer *tok, size_t *n);
 
+/* The reverse: the vocabulary that stands in a GGUF file for f's tokenizer.json and what lies beside it; lives as long as
+ * f.  NULL with a failure for one that GGUF has no name for. */
+const tpi_gguf_vocab *tpi_gguf_vocab_made(tp_ctx *ctx, tp_file *f);
+
 /* Flags for tpi_tokenize: the text is a part of a longer one, behind a token, or behind text. */
 enum { TPI_TOK_INNER = 0x100, TPI_TOK_CONTINUED = 0x200 };
 

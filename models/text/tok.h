@@ -298,6 +298,20 @@ typedef struct tpi_tok_beside {
 tp_tokenizer *tpi_tok_build(tp_ctx *ctx, const char *name, const tpi_json *tree, const tpi_tok_beside *b);
 tp_tokenizer *tpi_tok_from_text(tp_ctx *ctx, const char *name, const char *text, size_t n, const tpi_tok_beside *b);
 
+/* tok_gguf.c: how the names of tokenizer.ggml.pre split a text, by up to four patterns, one after the other. */
+typedef struct tpi_tok_pre {
+    const char *name;
+    bool        nfc, digits, ignore_merges, bos;
+    const char *split[4];
+} tpi_tok_pre;
+
+extern const tpi_tok_pre tpi_tok_pres[];
+extern const size_t      tpi_tok_n_pres;
+/* tok_names.c: the name of what a tokenizer.json does, NULL for none; and whether it is a SentencePiece model: 1 with a
+ * space put in front of a text, 0 without, -1 for another kind. */
+const char *tpi_tok_pre_name(const tpi_json *tree);
+int         tpi_tok_pieces(const tpi_json *tree);
+
 /* tok_scores.c */
 tpi_json *tpi_tok_merges_of_scores(tp_ctx *ctx, const char *name, const tpi_gguf_vocab *v);
 

@@ -33,6 +33,8 @@ char *tpi_tokenizer_config_json(tp_ctx *ctx, const tp_tokenizer *tok, size_t *n)
     if (!tp_ok(ctx) || tok == NULL)
         return NULL;
     j = tpi_json_new_object(ctx);
+    /* The class that takes tokenizer.json as it stands. */
+    tpi_json_set_text(ctx, j, "tokenizer_class", "PreTrainedTokenizerFast");
     name_token(ctx, j, "bos_token", tok, tp_tokenizer_bos(tok));
     name_token(ctx, j, "eos_token", tok, tp_tokenizer_eos(tok));
     name_token(ctx, j, "pad_token", tok, tp_tokenizer_pad(tok));

@@ -14,28 +14,22 @@ enum { NORMAL = 1, UNKNOWN = 2, CONTROL = 3, USER = 4, UNUSED = 5, BYTE = 6 };
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}" digits \
     "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
-/* How the names of tokenizer.ggml.pre split a text: up to four patterns, one after the other. */
-typedef struct pre {
-    const char *name;
-    bool        nfc, digits, ignore_merges, bos;
-    const char *split[4];
-} pre;
-
-static const pre pres[] = {
+const tpi_tok_pre tpi_tok_pres[] = {
     { .name = "gpt-2", .split = { GPT2 "|\\s+" } },
     { .name = "smollm", .digits = true, .split = { GPT2 "|\\s+" } },
     { .name = "llama-bpe", .ignore_merges = true, .bos = true, .split = { LLAMA3("{1,3}") } },
     { .name = "qwen2", .nfc = true, .split = { LLAMA3("") } },
     { .name = "default", .split = { "[\\p{P}\\$\\+<=>\\^~\\|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]" } },
 };
+const size_t tpi_tok_n_pres = sizeof tpi_tok_pres / sizeof tpi_tok_pres[0];
 
-static const pre *find_pre(tp_ctx *ctx, const char *name, const char *wanted)
+static const tpi_tok_pre *find_pre(tp_ctx *ctx, const char *name, const char *wanted)
 {
     if (wanted == NULL || wanted[0] == '\0')
         wanted = "default";
-    for (size_t i = 0; i < sizeof pres / sizeof pres[0]; i++)
-        if (strcmp(pres[i].name, wanted) == 0)
-            return &pres[i];
+    for (size_t i = 0; i < tpi_tok_n_pres; i++)
+        if (strcmp(tpi_tok_pres[i].name, wanted) == 0)
+            return &tpi_tok_pres[i];
     return tp_fail(ctx, TP_EFORMAT,
                    "%s: tokenizer.ggml.pre is %.60s, only gpt-2, smollm, llama-bpe, qwen2 and default are supported",
                    name, wanted);
@@ -96,7 +90,7 @@ static tpi_json *replace(tp_ctx *ctx, const char *from, const char *to)
     return j;
 }
 
-static void byte_level_parts(tp_ctx *ctx, tpi_json *root, const pre *p)
+static void byte_level_parts(tp_ctx *ctx, tpi_json *root, const tpi_tok_pre *p)
 {
     tpi_json *list, *j = sequence(ctx, "pretokenizers", &list);
 
@@ -218,7 +212,7 @@ static tpi_json *merges(tp_ctx *ctx, const char *name, const tpi_gguf_vocab *v)
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
 
-static void model(tp_ctx *ctx, const char *name, tpi_json *root, const tpi_gguf_vocab *v, const pre *p)
+static void model(tp_ctx *ctx, const char *name, tpi_json *root, const tpi_gguf_vocab *v, const tpi_tok_pre *p)
 {
     tpi_json *m = typed(ctx, "BPE");
     bool      sp = p == NULL;
@@ -319,7 +313,7 @@ static tp_tokenizer *from_tree(tp_ctx *ctx, const char *name, const tpi_json *ro
 tp_tokenizer *tpi_tokenizer_from_gguf_meta(tp_ctx *ctx, const char *name, const tpi_gguf_vocab *v)
 {
     bool          sp = v != NULL && strcmp(v->model, "llama") == 0;
-    const pre    *p = NULL;
+    const tpi_tok_pre *p = NULL;
     tpi_json     *root;
     tp_tokenizer *tok = NULL;
 

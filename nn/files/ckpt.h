@@ -10,6 +10,7 @@
 #define TPI_CKPT_H
 
 #include "nn/files/filetable.h"
+#include "nn/files/h5.h"
 
 #define TPI_CKPT_FORMAT "tapir-checkpoint"
 enum { TPI_CKPT_MAJOR = 1, TPI_CKPT_MINOR = 0, TPI_CKPT_PATH = 2 * TPI_MAX_NAME };
@@ -27,6 +28,9 @@ bool     tpi_content_tie(tp_ctx *ctx, tpi_content *c, const char *path, const ch
 uint64_t tpi_content_hash(tpi_content *c);
 void     tpi_content_free(tpi_content *c);
 
+/* tp_writer_tensor with values of any type that HDF5 has; s says all but the path. */
+bool tpi_writer_set(tp_ctx *ctx, tp_writer *w, const char *section, const char *name, const tpi_h5_set *s) TPI_MUST_USE;
+
 /* Whether `kind` is one of tapir_kind's. */
 bool tpi_ckpt_kind_ok(const char *kind);
 /* Bytes of the section that path (without a slash in front) begins with. */
@@ -34,5 +38,8 @@ size_t tpi_ckpt_section(const char *path);
 /* Whether section and name make a path: a known shape of section, no empty, "." or ".." parts, no '/' or control
  * characters. */
 bool tpi_ckpt_name_ok(const char *section, const char *name);
+
+/* An attribute that may be negative. */
+bool tpi_writer_attr_signed(tp_ctx *ctx, tp_writer *w, const char *where, const char *key, int64_t value);
 
 #endif

@@ -38,8 +38,8 @@ static bool root_attr(ckpt_reader *r, const char *key, const tpi_h5_value *v)
         return (r->requires_words = tpi_file_keep(r->f, v->text, strlen(v->text))) != NULL;
     if (strcmp(key, "tapir_kind") == 0 && text)
         return (r->f->kind = tpi_file_keep(r->f, v->text, strlen(v->text))) != NULL;
-    if (strcmp(key, "source_identity") == 0 && text && strlen(v->text) == 32)
-        memcpy(r->f->identity, v->text, 33);
+    if (strcmp(key, "source_identity") == 0 && text)
+        tpi_file_take_identity(r->f, v->text);
     if (strcmp(key, "tapir_format_major") == 0)
         r->major = v->number;
     if (strcmp(key, "complete") == 0)

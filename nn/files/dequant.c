@@ -1,10 +1,12 @@
 /*
- * dequant.c - ggml's quantised blocks to f32.  Loops of fixed length that a compiler turns into vectors; little-endian.
+ * dequant.c - ggml's quantised blocks to f32, and q8_0 from it.  Loops of fixed length that a compiler turns into
+ * vectors; little-endian.
  */
 #include "nn/files/stored.h"
 
 #include "core/number.h"
 
+#include <math.h>
 #include <string.h>
 
 static float f16_at(const uint8_t *p)
@@ -107,6 +109,28 @@ void tpi_dequant_q8_0(const void *src, float *dst, int64_t blocks)
 
         for (j = 0; j < 32; j++)
             dst[j] = d * (float)(int8_t)b[2 + j];
+    }
+}
+
+/* As ggml does it: the scale is divided by before it is rounded to f16. */
+void tpi_quant_q8_0(const float *src, void *dst, int64_t blocks)
+{
+    uint8_t *b = dst;
+    int64_t  i;
+    int      j;
+
+    for (i = 0; i < blocks; i++, b += 34, src += 32) {
+        float    most = 0, d, r;
+        uint16_t half;
+
+        for (j = 0; j < 32; j++)
+            most = fabsf(src[j]) > most ? fabsf(src[j]) : most;
+        d = most / 127;
+        r = d != 0 ? 1 / d : 0;
+        half = tpi_to_f16(d);
+        memcpy(b, &half, 2);
+        for (j = 0; j < 32; j++)
+            b[2 + j] = (uint8_t)(int8_t)roundf(src[j] * r);
     }
 }
 

@@ -66,7 +66,7 @@ bool tpi_disk_open(tp_ctx *ctx, tpi_disk *d, const char *path)
     return true;
 }
 
-static bool disk_wake(tp_ctx *ctx, tpi_disk *d)
+bool tpi_disk_wake(tp_ctx *ctx, tpi_disk *d)
 {
     struct stat st;
     int64_t     stamp[4];
@@ -86,28 +86,35 @@ static bool disk_wake(tp_ctx *ctx, tpi_disk *d)
     return true;
 }
 
-bool tpi_disk_read(tp_ctx *ctx, tpi_disk *d, int64_t offset, void *p, size_t n)
+int tpi_disk_try(const tpi_disk *d, int64_t offset, void *p, size_t n)
 {
     char *to = p;
 
-    if (!disk_wake(ctx, d))
-        return false;
     while (n > 0) {
         ssize_t got = pread(d->fd, to, n < ((size_t)1 << 30) ? n : (size_t)1 << 30, (off_t)offset);
 
         if (got < 0 && errno == EINTR)
             continue;
-        if (got < 0)
-            return io_error(ctx, d->path, "read");
-        if (got == 0) {
-            tp_fail(ctx, TP_EIO, "%.700s: the file has become shorter since it was opened", d->path);
-            return false;
-        }
+        if (got <= 0)
+            return got < 0 ? errno : TPI_DISK_SHORT;
         to += got;
         offset += got;
         n -= (size_t)got;
     }
-    return true;
+    return 0;
+}
+
+bool tpi_disk_told(tp_ctx *ctx, const tpi_disk *d, int code)
+{
+    if (code == TPI_DISK_SHORT)
+        return tp_fail(ctx, TP_EIO, "%.700s: the file has become shorter since it was opened", d->path) != NULL;
+    errno = code;
+    return code == 0 || io_error(ctx, d->path, "read");
+}
+
+bool tpi_disk_read(tp_ctx *ctx, tpi_disk *d, int64_t offset, void *p, size_t n)
+{
+    return tpi_disk_wake(ctx, d) && tpi_disk_told(ctx, d, tpi_disk_try(d, offset, p, n));
 }
 
 void tpi_disk_rest(tpi_disk *d)
@@ -195,8 +202,14 @@ bool tpi_save_write(tp_ctx *ctx, tpi_save *s, const void *p, size_t n)
         }
         from += put;
         n -= (size_t)put;
+        tpi_save_wrote(s, (size_t)put);
     }
     return true;
+}
+
+void tpi_save_start(tpi_save *s)
+{
+    (void)sync_file_range(s->fd, 0, 0, SYNC_FILE_RANGE_WRITE); /* only sooner: the fsync that counts comes later */
 }
 
 static int sync_fd(int fd)
@@ -210,16 +223,25 @@ static int sync_fd(int fd)
 }
 
 /* File systems that cannot sync a directory say EINVAL; the rename is then as durable as they make it. */
-static bool sync_dir(tp_ctx *ctx, const tpi_save *s)
+static bool sync_dir(tp_ctx *ctx, const char *path, const char *dir)
 {
-    int  fd = open_again(s->dir, O_RDONLY | O_DIRECTORY, 0);
+    int  fd = open_again(dir, O_RDONLY | O_DIRECTORY, 0);
     bool ok;
 
     if (fd < 0) /* write permission alone is enough to save */
-        return errno == EACCES || io_error(ctx, s->path, "open its directory");
+        return errno == EACCES || io_error(ctx, path, "open its directory");
     ok = sync_fd(fd) == 0 || errno == EINVAL || errno == ENOTSUP ||
-         io_error(ctx, s->path, "make the new name durable (fsync of its directory)");
+         io_error(ctx, path, "make the new name durable (fsync of its directory)");
     close(fd);
+    return ok;
+}
+
+bool tpi_sync_parent(tp_ctx *ctx, const char *path)
+{
+    char *dir = dir_length(path) ? tpi_strndup(ctx, path, (size_t)dir_length(path)) : tpi_strdup(ctx, ".");
+    bool  ok = dir && sync_dir(ctx, path, dir);
+
+    tpi_free(dir);
     return ok;
 }
 
@@ -236,7 +258,7 @@ bool tpi_save_commit(tp_ctx *ctx, tpi_save *s)
     if (ok) {
         tpi_free(s->tmp);
         s->tmp = NULL;
-        ok = sync_dir(ctx, s);
+        ok = sync_dir(ctx, s->path, s->dir);
     }
     tpi_save_drop(s);
     return ok;

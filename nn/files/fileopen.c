@@ -1,7 +1,7 @@
 /*
  * fileopen.c - opening: which format a path has.
  */
-#include "nn/files/filetable.h"
+#include "nn/files/h5_trusted.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -40,16 +40,14 @@ static bool list_file(tp_file *f)
     return tpi_file_bad(f, "neither a safetensors file, a GGUF file nor a Tapir checkpoint");
 }
 
-tp_file *tp_file_open(tp_ctx *ctx, const char *path)
+static tp_file *begin_file(tp_ctx *ctx, const char *path, const char *what)
 {
-    struct stat st;
-    tp_file    *f;
-    bool        ok;
+    tp_file *f;
 
     if (!tp_ok(ctx))
         return NULL;
     if (!path || !path[0])
-        return tp_fail(ctx, TP_EARG, "tp_file_open: a path is needed");
+        return tp_fail(ctx, TP_EARG, "%s: a path is needed", what);
     f = tpi_alloc(ctx, 1, sizeof *f);
     if (!f)
         return NULL;
@@ -57,12 +55,47 @@ tp_file *tp_file_open(tp_ctx *ctx, const char *path)
     f->path = tpi_strdup(ctx, path);
     while (f->path && strlen(f->path) > 1 && ends_with(f->path, "/"))
         f->path[strlen(f->path) - 1] = '\0';
-    f->format = TP_HUGGINGFACE;
-    ok = f->path && (stat(path, &st) == 0 && S_ISDIR(st.st_mode) ? tpi_folder_list(f) : list_file(f));
-    if (ok && tp_ok(ctx))
+    return f;
+}
+
+/* f, or NULL when it is not as it should be. */
+static tp_file *end_file(tp_file *f, bool ok)
+{
+    if (ok && tp_ok(f->ctx))
         return f;
     tp_file_close(f);
     return NULL;
+}
+
+tp_file *tp_file_open(tp_ctx *ctx, const char *path)
+{
+    struct stat st;
+    tp_file    *f = begin_file(ctx, path, "tp_file_open");
+
+    if (!f)
+        return NULL;
+    f->format = TP_HUGGINGFACE;
+    return end_file(f, f->path && (stat(path, &st) == 0 && S_ISDIR(st.st_mode) ? tpi_folder_list(f) : list_file(f)));
+}
+
+tp_file *tpi_file_open_trusted_at(tp_ctx *ctx, const char *path, void (*ready)(tp_ctx *ctx, void *user), void *user)
+{
+    tp_file *f = begin_file(ctx, path, "tp_file_open_trusted");
+
+    if (!f)
+        return NULL;
+    f->format = TP_HDF5;
+    f->kind = "tensors";
+    if (!f->path || tpi_file_part(f, f->path) < 0)
+        return end_file(f, false);
+    if (ready)
+        ready(ctx, user);
+    return end_file(f, tp_ok(ctx) && tpi_trusted_list(f) && tpi_file_index(f));
+}
+
+tp_file *tp_file_open_trusted(tp_ctx *ctx, const char *path)
+{
+    return tpi_file_open_trusted_at(ctx, path, NULL, NULL);
 }
 
 void tp_file_close(tp_file *f)
@@ -72,6 +105,7 @@ void tp_file_close(tp_file *f)
     if (!f)
         return;
     tpi_gguf_drop(f);
+    tpi_trusted_drop(f);
     for (i = 0; i < f->parts; i++)
         tpi_disk_close(&f->part[i]);
     for (i = 0; i < f->owned; i++)

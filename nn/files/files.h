@@ -39,6 +39,21 @@ typedef enum { TP_SAFETENSORS, TP_HUGGINGFACE, TP_GGUF, TP_HDF5 } tp_file_format
  *   fails   TP_EIO, TP_EFORMAT, TP_ENOMEM
  */
 TP_API tp_file *tp_file_open(tp_ctx *ctx, const char *path);
+/*
+ * tp_file_open_trusted: opens an HDF5 file of any kind, for data of one's own: what h5py writes in its default layout, chunked,
+ * compressed, with other orders of bytes,
+ *
+ *   tensors are its data sets of numbers and bool, by their paths ("images/train"); attributes of one text or number are
+ *   key/values ("images/train@scale"); what is neither is passed over.  Nothing outside of the file is read, and no lock is
+ *   taken.
+ *
+ * libhdf5 reads it, which can crash or go on for ever on a file made for that, or when memory is refused to it: never for
+ * files from strangers.  tp_file_open has no such limits; the program's --foreign reads in a process of its own.
+ *
+ *   returns the file, as tp_file_open
+ *   fails   TP_EIO, TP_EFORMAT with the reason that libhdf5 gives, TP_ENOMEM
+ */
+TP_API tp_file *tp_file_open_trusted(tp_ctx *ctx, const char *path);
 /* Works on a failed context.  Tensors that were read stay. */
 TP_API void     tp_file_close(tp_file *f);
 

@@ -56,6 +56,7 @@ typedef struct tpi_sorted {
 } tpi_sorted;
 
 struct tpi_gguf;
+struct tpi_trusted;
 
 struct tp_file {
     tp_ctx         *ctx;
@@ -72,6 +73,7 @@ struct tp_file {
     size_t          parts, entries, texts, metas, owned;
     size_t          part_cap, entry_cap, text_cap, meta_cap, own_cap;
     struct tpi_gguf *gguf;
+    struct tpi_trusted *trusted; /* read by libhdf5 (h5_trusted.c) */
     char            identity[33];
 };
 
@@ -91,6 +93,10 @@ bool  tpi_file_add_text(tp_file *f, const char *name, const tpi_bytes *b) TPI_MU
 /* A text in memory that outlives f. */
 bool  tpi_file_add_value(tp_file *f, const char *name, const char *text, size_t n) TPI_MUST_USE;
 bool  tpi_file_add_meta(tp_file *f, const char *key, const char *value) TPI_MUST_USE;
+/* Replaces a text by one in memory, or adds it. */
+bool  tpi_file_set_text(tp_file *f, const char *name, const char *text, size_t n) TPI_MUST_USE;
+/* The identity that the file says it was converted from: 32 hexadecimal digits, or it is passed over. */
+void  tpi_file_take_identity(tp_file *f, const char *text);
 /* When all tensors are there: sorts, refuses names that occur twice. */
 bool  tpi_file_index(tp_file *f) TPI_MUST_USE;
 tpi_entry *tpi_file_entry(const tp_file *f, const char *key);
@@ -107,6 +113,9 @@ bool  tpi_bytes_read(tp_file *f, const tpi_bytes *b, int64_t at, void *p, size_t
 bool  tpi_bytes_hash(tp_file *f, tpi_bytes *b, const char *name, bool force) TPI_MUST_USE;
 /* Keeps h as the hash of b, or fails when another one was promised. */
 bool  tpi_bytes_hashed(tp_file *f, tpi_bytes *b, const char *name, uint64_t h) TPI_MUST_USE;
+
+/* All bytes of e as they are stored to dst, which is as large. */
+bool  tpi_entry_read(tp_file *f, tpi_entry *e, char *dst) TPI_MUST_USE;
 
 /* ---- readers: fill f from its part, or directory ----------------------------------------------------------------------- */
 bool tpi_safetensors_list(tp_file *f, int part) TPI_MUST_USE;

@@ -3,6 +3,7 @@
  */
 #include "core/json.h"
 #include "nn/files/filetable.h"
+#include "nn/files/file_convert.h"
 #include "nn/files/pull.h"
 
 #include <errno.h>
@@ -206,7 +207,7 @@ static bool list_texts(tp_file *f)
 }
 
 /* chat_template of tokenizer_config.json: a text, or a list of named ones of which "default" is taken. */
-static const char *template_in(const tpi_json *config)
+const char *tpi_folder_template(const tpi_json *config)
 {
     const tpi_json *t = tpi_json_get(config, "chat_template");
     size_t          i;
@@ -237,7 +238,7 @@ static bool find_template(tp_file *f)
     config = tpi_json_parse(f->ctx, "tokenizer_config.json", text, n);
     if (!config)
         return false;
-    found = template_in(config);
+    found = tpi_folder_template(config);
     copy = found ? tpi_file_keep(f, found, strlen(found)) : NULL;
     ok = !found || (copy && tpi_file_add_value(f, "chat_template", copy, strlen(copy)));
     tpi_json_free(config);

@@ -34,6 +34,9 @@ const tpi_gguf_vocab *tpi_gguf_vocab_of(tp_ctx *ctx, tp_file *f);
 
 /* ---- between the files of the reader ----------------------------------------------------------------------------------- */
 
+/* The key of the identity of what a file was converted from. */
+#define TPI_GGUF_IDENTITY "tapir.source_identity"
+
 enum {
     TPI_GGUF_U8, TPI_GGUF_I8, TPI_GGUF_U16, TPI_GGUF_I16, TPI_GGUF_U32, TPI_GGUF_I32, TPI_GGUF_F32, TPI_GGUF_BOOL,
     TPI_GGUF_STRING, TPI_GGUF_ARRAY, TPI_GGUF_U64, TPI_GGUF_I64, TPI_GGUF_F64, TPI_GGUF_TYPES
@@ -69,6 +72,8 @@ const char          *tpi_gguf_text(tp_file *f, const char *key);
 
 /* The Hugging Face name (kept in f) of a tensor, and the heads whose rows are interleaved. */
 const char *tpi_gguf_hf_name(tp_file *f, const char *name, int64_t *heads);
+/* The reverse for architecture llama or qwen2; permuted is 1 for q, 2 for k.  False for a name that GGUF has not. */
+bool        tpi_gguf_name_of(const char *hf, char name[64], int *permuted);
 /* Adds the texts "config.json" and "chat_template". */
 bool        tpi_gguf_add_texts(tp_file *f);
 /* Rows of q or k from GGUF's order (pairs of a rotation side by side) to Hugging Face's (in the two halves of a head),

@@ -111,6 +111,45 @@ const char *tpi_gguf_hf_name(tp_file *f, const char *name, int64_t *heads)
     return name;
 }
 
+/* What follows "model.layers.{digits}." in name; NULL when it does not begin so. */
+static const char *after_hf_layer(const char *name, const char **layer, int *digits)
+{
+    const char *p = name + 13;
+
+    if (strncmp(name, "model.layers.", 13) != 0)
+        return NULL;
+    *layer = p;
+    while (*p >= '0' && *p <= '9')
+        p++;
+    *digits = (int)(p - *layer);
+    return *digits > 0 && *digits < 10 && *p == '.' ? p + 1 : NULL;
+}
+
+bool tpi_gguf_name_of(const char *hf, char name[64], int *permuted)
+{
+    const char *layer, *rest;
+    int         digits = 0;
+    size_t      i;
+
+    *permuted = 0;
+    for (i = 0; i < sizeof outside / sizeof outside[0]; i++)
+        if (strcmp(hf, outside[i].hf) == 0)
+            return snprintf(name, 64, "%s", outside[i].gguf) > 0;
+    if (strcmp(hf, "rope_freqs.weight") == 0)
+        return snprintf(name, 64, "%s", hf) > 0;
+    rest = after_hf_layer(hf, &layer, &digits);
+    for (i = 0; rest && i < sizeof in_layer / sizeof in_layer[0]; i++) {
+        size_t n = strlen(in_layer[i].hf);
+
+        if (strncmp(rest, in_layer[i].hf, n) != 0 ||
+            (strcmp(rest + n, ".weight") != 0 && strcmp(rest + n, ".bias") != 0))
+            continue;
+        *permuted = in_layer[i].permuted;
+        return snprintf(name, 64, "blk.%.*s.%s%s", digits, layer, in_layer[i].gguf, rest + n) < 64;
+    }
+    return false;
+}
+
 /* ---- rows of q and k ------------------------------------------------------------------------------------------------- */
 
 bool tpi_gguf_unpermute(tp_ctx *ctx, void *rows, int64_t n, size_t row_bytes, int64_t heads)
@@ -246,27 +285,32 @@ static bool put_rest(tp_file *f, tpi_json *j)
            put_token(f, j, "tokenizer.ggml.padding_token_id", "pad_token_id");
 }
 
+/* Mistral is architecture llama in GGUF; only its window tells them apart. */
 static bool put_config(tp_file *f, tpi_json *j)
 {
-    bool      llama = is_llama(f->gguf);
-    tpi_json *list = tpi_json_new_array(f->ctx);
+    int64_t     window;
+    bool        llama = is_llama(f->gguf), mistral = llama && arch_int(f, "attention.sliding_window", &window);
+    tpi_json   *list = tpi_json_new_array(f->ctx);
+    const char *class = mistral ? "MistralForCausalLM" : llama ? "LlamaForCausalLM" : "Qwen2ForCausalLM";
 
-    if (!tpi_json_add(f->ctx, list, tpi_json_new_text(f->ctx, llama ? "LlamaForCausalLM" : "Qwen2ForCausalLM", 16))) {
+    if (!tpi_json_add(f->ctx, list, tpi_json_new_text(f->ctx, class, strlen(class)))) {
         tpi_json_free(list);
         return false;
     }
     return tpi_json_set(f->ctx, j, "architectures", list) &&
-           tpi_json_set_text(f->ctx, j, "model_type", llama ? "llama" : "qwen2") && put_sizes(f, j) && put_rope(f, j) &&
-           put_rest(f, j);
+           tpi_json_set_text(f->ctx, j, "model_type", mistral ? "mistral" : llama ? "llama" : "qwen2") &&
+           put_sizes(f, j) && put_rope(f, j) && put_rest(f, j);
 }
 
 bool tpi_gguf_add_texts(tp_file *f)
 {
+    const char *identity = tpi_gguf_text(f, TPI_GGUF_IDENTITY);
     const char *template = tpi_gguf_text(f, "tokenizer.chat_template");
     tpi_json   *j;
     char       *text = NULL;
     size_t      n = 0;
 
+    tpi_file_take_identity(f, identity);
     if (template && !tpi_file_add_value(f, "chat_template", template, strlen(template)))
         return false;
     if (!is_known(f->gguf))

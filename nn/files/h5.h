@@ -1,6 +1,6 @@
 /*
- * h5.h - HDF5 as Tapir uses it: groups, named data sets, attributes.  Internal.  Written by libhdf5, under one lock;
- * read by our own code (h5_head.h says why).  Paths have no slash in front; "" is the root.
+ * h5.h - HDF5 as Tapir uses it: groups, named data sets, attributes.  Internal.  Written and read by our own code
+ * (h5_write.c, h5_head.h say why).  Paths have no slash in front; "" is the root.
  */
 #ifndef TPI_H5_H
 #define TPI_H5_H

@@ -9,63 +9,6 @@ enum { MAX_CHUNKS = 100000, SUPERBLOCK = 48 };
 
 #define UNDEFINED UINT64_MAX /* an address that is none */
 
-/* ---- the checksum ---------------------------------------------------------------------------------------------------- */
-
-static uint32_t rot(uint32_t x, int k)
-{
-    return x << k | x >> (32 - k);
-}
-
-static void mix(uint32_t v[3])
-{
-    static const int shift[6] = { 4, 6, 8, 16, 19, 4 };
-    int              i;
-
-    for (i = 0; i < 6; i++) {
-        uint32_t *a = &v[i % 3], *b = &v[(i + 1) % 3], *c = &v[(i + 2) % 3];
-
-        *a = (*a - *c) ^ rot(*c, shift[i]);
-        *c += *b;
-    }
-}
-
-static void finish(uint32_t v[3])
-{
-    static const int shift[7] = { 14, 11, 25, 16, 4, 14, 24 };
-    int              i;
-
-    for (i = 0; i < 7; i++) { /* c from b, a from c, b from a, ... */
-        uint32_t *to = &v[(i + 2) % 3];
-        uint32_t  from = v[(i + 1) % 3];
-
-        *to = (*to ^ from) - rot(from, shift[i]);
-    }
-}
-
-/* Up to 12 bytes added to the three words. */
-static void add(uint32_t v[3], const uint8_t *p, size_t n)
-{
-    size_t i;
-
-    for (i = 0; i < n; i++)
-        v[i / 4] += (uint32_t)p[i] << 8 * (i % 4);
-}
-
-uint32_t tpi_h5_checksum(const uint8_t *p, size_t n)
-{
-    uint32_t start = 0xdeadbeefu + (uint32_t)n, v[3] = { start, start, start };
-
-    for (; n > 12; n -= 12, p += 12) {
-        add(v, p, 12);
-        mix(v);
-    }
-    if (n > 0) {
-        add(v, p, n);
-        finish(v);
-    }
-    return v[2];
-}
-
 /* ---- bytes ----------------------------------------------------------------------------------------------------------- */
 
 uint64_t tpi_h5_take(tpi_h5_cursor *c, int n)
@@ -83,15 +26,7 @@ uint64_t tpi_h5_take(tpi_h5_cursor *c, int n)
     return v;
 }
 
-static bool sum_ok(const uint8_t *p, size_t n)
-{
-    tpi_h5_cursor c = { p + n, p + n + 4, false };
-
-    return tpi_h5_take(&c, 4) == tpi_h5_checksum(p, n);
-}
-
-/* n bytes at `at`, with nothing asked for that the file does not have. */
-static const char *load(tpi_h5_source *s, uint64_t at, uint64_t n, uint8_t **p)
+const char *tpi_h5_bytes(tpi_h5_source *s, uint64_t at, uint64_t n, uint8_t **p)
 {
     uint64_t size = (uint64_t)s->disk->size;
 
@@ -125,8 +60,9 @@ const char *tpi_h5_open(tpi_h5_source *s, uint64_t *root)
     if (memcmp(head, "\x89HDF\r\n\x1a\n", 8) != 0)
         return "no HDF5 file";
     if (head[8] != 3 || head[9] != 8 || head[10] != 8)
-        return "an HDF5 file, but no Tapir checkpoint: its superblock is not of version 3";
-    if (!sum_ok(head, SUPERBLOCK - 4))
+        return "an HDF5 file, but no Tapir checkpoint: its superblock is not of version 3 (tp_file_open_trusted and the "
+               "program's --foreign read others)";
+    if (!tpi_h5_sum_ok(head, SUPERBLOCK - 4))
         return "the superblock is damaged";
     base = tpi_h5_take(&c, 8);
     extension = tpi_h5_take(&c, 8);
@@ -158,7 +94,7 @@ static const char *load_first(tpi_h5_source *s, uint64_t address, tpi_h5_head *h
 {
     uint64_t      left = address < (uint64_t)s->disk->size ? (uint64_t)s->disk->size - address : 0, size;
     uint8_t      *p;
-    const char   *why = load(s, address, left < 40 ? left : 40, &p);
+    const char   *why = tpi_h5_bytes(s, address, left < 40 ? left : 40, &p);
     tpi_h5_cursor c;
     int           flags;
     size_t        from;
@@ -177,10 +113,10 @@ static const char *load_first(tpi_h5_source *s, uint64_t address, tpi_h5_head *h
     tpi_free(p);
     if (c.bad || flags & 0xc0 || size > left)
         return "an object header that is damaged or of a version that Tapir does not write";
-    why = load(s, address, from + size + 4, &p);
+    why = tpi_h5_bytes(s, address, from + size + 4, &p);
     if (why)
         return why;
-    if (sum_ok(p, from + (size_t)size))
+    if (tpi_h5_sum_ok(p, from + (size_t)size))
         return keep_chunk(s, h, p, from, from + (size_t)size);
     tpi_free(p);
     return "an object header is damaged: its checksum is wrong";
@@ -191,11 +127,11 @@ static const char *load_more(tpi_h5_source *s, tpi_h5_head *h, tpi_h5_cursor c)
 {
     uint64_t    address = tpi_h5_take(&c, 8), size = tpi_h5_take(&c, 8);
     uint8_t    *p;
-    const char *why = c.bad || size < 8 ? "an object header that goes on nowhere" : load(s, address, size, &p);
+    const char *why = c.bad || size < 8 ? "an object header that goes on nowhere" : tpi_h5_bytes(s, address, size, &p);
 
     if (why)
         return why;
-    if (memcmp(p, "OCHK", 4) == 0 && sum_ok(p, (size_t)size - 4))
+    if (memcmp(p, "OCHK", 4) == 0 && tpi_h5_sum_ok(p, (size_t)size - 4))
         return keep_chunk(s, h, p, 4, (size_t)size - 4);
     tpi_free(p);
     return "an object header is damaged: its checksum is wrong";

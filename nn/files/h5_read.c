@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DEPTH = 32, MAX_NODES = 1000000, MAX_ATTRS = 64, MAX_TEXT = 60001 };
+enum { MAX_DEPTH = 32, MAX_NODES = 1000000, MAX_ATTRS = 64, MAX_TEXT = 60001, STRING = 3 };
 
 /* An object that is still to be visited. */
 typedef struct pending {
@@ -35,54 +35,7 @@ static bool walk_bad(walk *w, const char *path, const char *what)
     return false;
 }
 
-/* ---- types ----------------------------------------------------------------------------------------------------------- */
-
-/* What follows class and version in an encoded type: three bytes of bits, size, and the properties. */
-typedef struct encoded_type {
-    const char *name;
-    uint8_t     kind, n; /* class; bytes that count */
-    uint8_t     bytes[19];
-} encoded_type;
-
-enum { FIXED = 0, FLOAT = 1, STRING = 3, ENUM = 8 };
-
-static const encoded_type types[] = {
-    { "F32", FLOAT, 19, { 0x20, 31, 0, 4, 0, 0, 0, 0, 0, 32, 0, 23, 8, 0, 23, 127, 0, 0, 0 } },
-    { "BF16", FLOAT, 19, { 0x20, 15, 0, 2, 0, 0, 0, 0, 0, 16, 0, 7, 8, 0, 7, 127, 0, 0, 0 } },
-    { "F16", FLOAT, 19, { 0x20, 15, 0, 2, 0, 0, 0, 0, 0, 16, 0, 10, 5, 0, 10, 15, 0, 0, 0 } },
-    { "F64", FLOAT, 19, { 0x20, 63, 0, 8, 0, 0, 0, 0, 0, 64, 0, 52, 11, 0, 52, 0xff, 3, 0, 0 } },
-    { "U8", FIXED, 11, { 0, 0, 0, 1, 0, 0, 0, 0, 0, 8, 0 } },
-    { "U16", FIXED, 11, { 0, 0, 0, 2, 0, 0, 0, 0, 0, 16, 0 } },
-    { "U32", FIXED, 11, { 0, 0, 0, 4, 0, 0, 0, 0, 0, 32, 0 } },
-    { "U64", FIXED, 11, { 0, 0, 0, 8, 0, 0, 0, 0, 0, 64, 0 } },
-    { "I8", FIXED, 11, { 8, 0, 0, 1, 0, 0, 0, 0, 0, 8, 0 } },
-    { "I16", FIXED, 11, { 8, 0, 0, 2, 0, 0, 0, 0, 0, 16, 0 } },
-    { "I32", FIXED, 11, { 8, 0, 0, 4, 0, 0, 0, 0, 0, 32, 0 } },
-    { "I64", FIXED, 11, { 8, 0, 0, 8, 0, 0, 0, 0, 0, 64, 0 } },
-};
-
-/* h5py's bool: an enumeration of two members over int8.  Versions of the two type encodings may differ. */
-static bool is_bool(const uint8_t *p, size_t n)
-{
-    static const uint8_t head[] = { 2, 0, 0, 1, 0, 0, 0 }, base[] = { 8, 0, 0, 1, 0, 0, 0, 0, 0, 8, 0 };
-    static const char    names[] = "FALSE\0TRUE\0\0\1"; /* members, then their values */
-
-    return n >= 8 + 12 + sizeof names - 1 && (p[0] & 15) == ENUM && memcmp(p + 1, head, sizeof head) == 0 &&
-           (p[8] & 15) == FIXED && memcmp(p + 9, base, sizeof base) == 0 &&
-           memcmp(p + 20, names, sizeof names - 1) == 0;
-}
-
-static const tpi_stored *type_of(tpi_h5_cursor c)
-{
-    size_t n = (size_t)(c.end - c.at), i;
-
-    if (n < 8 || c.at[0] >> 4 < 1 || c.at[0] >> 4 > 5)
-        return NULL;
-    for (i = 0; i < sizeof types / sizeof types[0]; i++)
-        if ((c.at[0] & 15) == types[i].kind && n > types[i].n && memcmp(c.at + 1, types[i].bytes, types[i].n) == 0)
-            return tpi_stored_named(types[i].name, strlen(types[i].name));
-    return is_bool(c.at, n) ? tpi_stored_of(TP_BOOL) : NULL;
-}
+/* ---- shapes -------------------------------------------------------------------------------------------------------- */
 
 /* Version 2: version, rank, flags, kind (0 scalar, 1 simple, 2 null), dims, and the most they may become, which is
  * ignored. */
@@ -110,6 +63,7 @@ static bool space_of(tpi_h5_cursor c, int *ndim, int64_t *dim)
 typedef struct object {
     tpi_h5_node node;
     bool        type, space, layout, links; /* messages that were there */
+    uint64_t    link_heap, link_tree, attr_heap, attr_tree; /* UINT64_MAX: everything is in the header */
     const char *why;                        /* what is wrong */
 } object;
 
@@ -136,23 +90,25 @@ static void read_layout(object *o, tpi_h5_cursor c)
         o->why = "a layout that is cut short";
 }
 
-/* Tables of links or attributes outside of the header: two addresses at the end, which must be none. */
-static bool is_dense(tpi_h5_cursor c, int counter)
+/* Where links or attributes stand outside of the header: version, flags, (a counter,) heap, tree. */
+static void read_dense(object *o, tpi_h5_cursor c, int counter, uint64_t *heap, uint64_t *tree)
 {
-    uint64_t flags, heap;
+    uint64_t flags;
 
     tpi_h5_take(&c, 1);
     flags = tpi_h5_take(&c, 1);
     tpi_h5_take(&c, flags & 1 ? counter : 0);
-    heap = tpi_h5_take(&c, 8);
-    return c.bad || heap != UINT64_MAX;
+    *heap = tpi_h5_take(&c, 8);
+    *tree = tpi_h5_take(&c, 8);
+    if (c.bad)
+        o->why = "a message that is cut short";
 }
 
 static void read_message(object *o, const tpi_h5_message *m)
 {
     switch (m->type) {
     case TPI_H5_TYPE:
-        o->node.type = type_of(m->body);
+        o->node.type = tpi_h5_type_of(m->body);
         o->type = true;
         break;
     case TPI_H5_SPACE:
@@ -163,13 +119,9 @@ static void read_message(object *o, const tpi_h5_message *m)
     case TPI_H5_LAYOUT: read_layout(o, m->body); break;
     case TPI_H5_LINK_INFO:
         o->links = true;
-        if (is_dense(m->body, 8))
-            o->why = "a group whose links stand outside of its header";
+        read_dense(o, m->body, 8, &o->link_heap, &o->link_tree);
         break;
-    case TPI_H5_ATTR_INFO:
-        if (is_dense(m->body, 2))
-            o->why = "attributes that stand outside of the header";
-        break;
+    case TPI_H5_ATTR_INFO: read_dense(o, m->body, 2, &o->attr_heap, &o->attr_tree); break;
     case TPI_H5_FILTER:
     case TPI_H5_EXTERNAL: o->why = "filtered or external values"; break;
     case TPI_H5_SYMBOLS: o->why = "a group of the old format"; break;
@@ -245,17 +197,36 @@ static int by_path_down(const void *a, const void *b)
     return strcmp(((const pending *)b)->path, ((const pending *)a)->path);
 }
 
-static bool read_links(walk *w, const pending *at, const tpi_h5_head *h)
+/* What is done with the links or attributes of one object. */
+typedef struct finding {
+    walk       *w;
+    pending     at;
+    int         n;    /* attributes so far */
+    char       *text; /* for their values */
+} finding;
+
+static bool link_found(void *user, tpi_h5_cursor body)
+{
+    finding *f = user;
+
+    return read_link(f->w, &f->at, body);
+}
+
+static bool read_links(walk *w, const pending *at, const tpi_h5_head *h, const object *o)
 {
     size_t         chunk = 0, place = 0, first = w->n;
+    finding        f = { .w = w, .at = *at };
+    const char    *why = NULL;
     tpi_h5_message m;
 
     while (tpi_h5_next(h, &chunk, &place, &m))
         if (m.type == TPI_H5_LINK && !read_link(w, at, m.body))
             return false;
+    if (o->link_heap != UINT64_MAX)
+        why = tpi_h5_dense(&w->s, o->link_heap, o->link_tree, TPI_H5_LINK_TREE, link_found, &f);
     if (w->n > first + 1)
         qsort(w->todo + first, w->n - first, sizeof *w->todo, by_path_down);
-    return true;
+    return why ? walk_bad(w, at->path, why) : true;
 }
 
 /* ---- attributes ------------------------------------------------------------------------------------------------------ */
@@ -263,7 +234,7 @@ static bool read_links(walk *w, const pending *at, const tpi_h5_head *h)
 /* A value of one element: texts end in a NUL that may be missing. */
 static bool attr_value(tpi_h5_cursor type, tpi_h5_cursor data, tpi_h5_value *v, char *text)
 {
-    const tpi_stored *t = type_of(type);
+    const tpi_stored *t = tpi_h5_type_of(type);
     size_t            size;
     uint64_t          bits;
     float             f;
@@ -323,28 +294,37 @@ static bool read_attr(walk *w, const char *path, tpi_h5_cursor c, char *text)
     return w->v->attr(w->v->user, path, key, &v);
 }
 
-static bool read_attrs(walk *w, const char *path, const tpi_h5_head *h)
+static bool attr_found(void *user, tpi_h5_cursor body)
+{
+    finding *f = user;
+
+    return ++f->n <= MAX_ATTRS ? read_attr(f->w, f->at.path, body, f->text)
+                               : walk_bad(f->w, f->at.path, "more than 64 attributes");
+}
+
+static bool read_attrs(walk *w, const pending *at, const tpi_h5_head *h, const object *o)
 {
     size_t         chunk = 0, place = 0;
-    int            n = 0;
-    char          *text = tpi_alloc(w->s.ctx, MAX_TEXT + 1, 1);
+    finding        f = { .w = w, .at = *at, .text = tpi_alloc(w->s.ctx, MAX_TEXT + 1, 1) };
+    const char    *why = NULL;
     tpi_h5_message m;
-    bool           ok = text != NULL;
+    bool           ok = f.text != NULL;
 
-    while (ok && tpi_h5_next(h, &chunk, &place, &m)) {
-        if (m.type != TPI_H5_ATTR)
-            continue;
-        ok = ++n <= MAX_ATTRS ? read_attr(w, path, m.body, text) : walk_bad(w, path, "more than 64 attributes");
-    }
-    tpi_free(text);
-    return ok;
+    while (ok && tpi_h5_next(h, &chunk, &place, &m))
+        ok = m.type != TPI_H5_ATTR || attr_found(&f, m.body);
+    if (ok && o->attr_heap != UINT64_MAX)
+        why = tpi_h5_dense(&w->s, o->attr_heap, o->attr_tree, TPI_H5_ATTR_TREE, attr_found, &f);
+    tpi_free(f.text);
+    return why ? walk_bad(w, at->path, why) : ok;
 }
 
 /* ---- the walk -------------------------------------------------------------------------------------------------------- */
 
 static bool visit(walk *w, const pending *at, const tpi_h5_head *h)
 {
-    object         o = { .node.path = at->path, .node.address = at->address };
+    object         o = { .node = { .path = at->path, .address = at->address },
+                         .link_heap = UINT64_MAX,
+                         .attr_heap = UINT64_MAX };
     size_t         chunk = 0, place = 0;
     tpi_h5_message m;
 
@@ -355,7 +335,7 @@ static bool visit(walk *w, const pending *at, const tpi_h5_head *h)
         check_set(&o);
     if (o.why)
         return walk_bad(w, at->path, o.why);
-    return w->v->node(w->v->user, &o.node) && read_attrs(w, at->path, h) && (!o.node.group || read_links(w, at, h));
+    return w->v->node(w->v->user, &o.node) && read_attrs(w, at, h, &o) && (!o.node.group || read_links(w, at, h, &o));
 }
 
 bool tpi_h5_visit(tp_ctx *ctx, tpi_disk *disk, const tpi_h5_visitor *v)

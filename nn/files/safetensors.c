@@ -119,6 +119,8 @@ static bool read_metadata(st_reader *r)
             return bad_json(r);
         if (!tpi_file_add_meta(r->f, key, value))
             return false;
+        if (r->f->format == TP_HUGGINGFACE && strcmp(key, "source_identity") == 0) /* of the whole model */
+            tpi_file_take_identity(r->f, value);
     }
     return !r->j.error || bad_json(r);
 }

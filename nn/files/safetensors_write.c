@@ -11,7 +11,7 @@
 static int by_place(const void *a, const void *b)
 {
     const tpi_plan *x = a, *y = b;
-    size_t          m = tp_dtype_size(x->dtype), n = tp_dtype_size(y->dtype);
+    int             m = x->type->bytes * y->type->block, n = y->type->bytes * x->type->block;
 
     return m != n ? (m > n ? -1 : 1) : strcmp(x->name, y->name);
 }
@@ -34,13 +34,13 @@ static bool put_entry(tp_ctx *ctx, tpi_json *header, const tpi_plan *p, int64_t 
     tpi_json *e = tpi_json_new_object(ctx);
     int64_t   span[2] = { *at, *at }, numel;
 
-    if (!tpi_stored_size(tpi_stored_of(p->dtype), p->ndim, p->dim, &numel, &span[1])) {
+    if (!tpi_stored_size(p->type, p->ndim, p->dim, &numel, &span[1])) {
         tpi_json_free(e);
         return tp_fail(ctx, TP_ESHAPE, "safetensors: \"%.600s\" is too large", p->name) != NULL;
     }
     span[1] += *at;
     *at = span[1];
-    if (tpi_json_set_text(ctx, e, "dtype", tpi_stored_of(p->dtype)->name) &&
+    if (tpi_json_set_text(ctx, e, "dtype", p->type->name) &&
         tpi_json_set(ctx, e, "shape", list_json(ctx, p->dim, p->ndim)) &&
         tpi_json_set(ctx, e, "data_offsets", list_json(ctx, span, 2)))
         return tpi_json_set(ctx, header, p->name, e);
@@ -61,7 +61,7 @@ static bool put_metadata(tp_ctx *ctx, tpi_json *header, const tpi_pair *meta, si
     return metas == 0 || tpi_json_set(ctx, header, "__metadata__", m);
 }
 
-static bool write_header(tp_ctx *ctx, tpi_save *s, const tpi_plan *plan, size_t n, const tpi_pair *meta, size_t metas)
+bool tpi_safetensors_header(tp_ctx *ctx, tpi_save *s, tpi_plan *plan, size_t n, const tpi_pair *meta, size_t metas)
 {
     static const char spaces[] = "        ";
     tpi_json         *j = tpi_json_new_object(ctx);
@@ -71,6 +71,8 @@ static bool write_header(tp_ctx *ctx, tpi_save *s, const tpi_plan *plan, size_t 
     uint64_t          padded;
     bool              ok = j && put_metadata(ctx, j, meta, metas);
 
+    if (n > 1)
+        qsort(plan, n, sizeof *plan, by_place);
     for (i = 0; ok && i < n; i++)
         ok = put_entry(ctx, j, &plan[i], &at);
     if (ok)
@@ -122,13 +124,12 @@ bool tpi_safetensors_write(tp_ctx *ctx, tpi_save *s, tpi_plan *plan, size_t n, t
     int    d;
     bool   ok;
 
-    qsort(plan, n, sizeof *plan, by_place);
-    ok = write_header(ctx, s, plan, n, meta, metas);
+    ok = tpi_safetensors_header(ctx, s, plan, n, meta, metas);
     for (i = 0; ok && i < n; i++) {
         tp_scope   scope = tp_scope_begin(ctx);
         tp_tensor *x = get(ctx, user, &plan[i]);
 
-        ok = x && tp_dtype_of(x) == plan[i].dtype && tp_ndim(x) == plan[i].ndim;
+        ok = x && tpi_stored_of(tp_dtype_of(x)) == plan[i].type && tp_ndim(x) == plan[i].ndim;
         for (d = 0; ok && d < plan[i].ndim; d++)
             ok = tp_dim(x, d) == plan[i].dim[d];
         if (x && !ok)

@@ -8,16 +8,20 @@
 
 /* A tensor that will come. */
 typedef struct tpi_plan {
-    const char *name;
-    tp_dtype    dtype;
-    int         ndim;
-    int64_t     dim[TP_MAX_DIM];
-    size_t      i; /* the caller's */
+    const char       *name;
+    const tpi_stored *type;
+    int               ndim;
+    int64_t           dim[TP_MAX_DIM];
+    size_t            i; /* the caller's */
 } tpi_plan;
 
 typedef tp_tensor *(*tpi_plan_get)(tp_ctx *ctx, void *user, const tpi_plan *p);
 
-/* Header and values of the planned tensors, which are sorted; get is called once for each, in a scope of its own. */
+/* Sorts the plan and writes the header; the values follow in that order. */
+bool tpi_safetensors_header(tp_ctx *ctx, tpi_save *s, tpi_plan *plan, size_t n, const tpi_pair *meta,
+                            size_t metas) TPI_MUST_USE;
+
+/* Header and values of the planned tensors, get is called once for each, in a scope of its own. */
 bool tpi_safetensors_write(tp_ctx *ctx, tpi_save *s, tpi_plan *plan, size_t n, tpi_plan_get get, void *user,
                            const tpi_pair *meta, size_t metas) TPI_MUST_USE;
 

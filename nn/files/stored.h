@@ -39,5 +39,7 @@ void tpi_dequant_q8_0(const void *src, float *dst, int64_t blocks);
 void tpi_dequant_q4_k(const void *src, float *dst, int64_t blocks);
 void tpi_dequant_q5_k(const void *src, float *dst, int64_t blocks);
 void tpi_dequant_q6_k(const void *src, float *dst, int64_t blocks);
+/* And back. */
+void tpi_quant_q8_0(const float *src, void *dst, int64_t blocks);
 
 #endif

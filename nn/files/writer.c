@@ -118,28 +118,36 @@ static bool put_set(void *user, const void *p, size_t n)
 
     s.data = p;
     k->attr[0] = (tpi_h5_named){ "xxh3", { .kind = TPI_H5_U64, .number = tpi_hash64(p, n) } };
-    return tpi_h5_put(k->w->h5, &s, k->attr, k->attrs) &&
-           tpi_content_add(k->w->ctx, &k->w->content, s.path, s.type, s.ndim, s.dim, k->attr[0].value.number);
+    if (!tpi_h5_put(k->w->h5, &s, k->attr, k->attrs))
+        return false;
+    tpi_save_wrote(&k->w->save, n);
+    return tpi_content_add(k->w->ctx, &k->w->content, s.path, s.type, s.ndim, s.dim, k->attr[0].value.number);
+}
+
+static bool begin_set(ckpt_sink *k, const char *section, const char *name, char path[TPI_CKPT_PATH], bool trainable)
+{
+    bool model = section && (strcmp(section, "model") == 0 || strcmp(section, "adapter") == 0);
+    int  t = k->set.type->dtype;
+    bool param = t != TP_DTYPES && tp_dtype_is_float((tp_dtype)t);
+
+    k->set.path = path;
+    k->attrs = model ? 4 : 2;
+    k->attr[1] = (tpi_h5_named){ "name", { .kind = TPI_H5_TEXT, .text = name } };
+    k->attr[2] = (tpi_h5_named){ "role", { .kind = TPI_H5_TEXT, .text = param ? "param" : "buffer" } };
+    k->attr[3] = (tpi_h5_named){ "requires_grad", { .kind = TPI_H5_U8, .number = param && trainable } };
+    return ckpt_path(k->w, section, name, path);
 }
 
 static bool ckpt_tensor(tp_writer *w, const char *section, const char *name, tp_tensor *x)
 {
-    bool      model = section && (strcmp(section, "model") == 0 || strcmp(section, "adapter") == 0);
     char      path[TPI_CKPT_PATH];
     int64_t   dim[TP_MAX_DIM];
-    ckpt_sink k = { .w = w,
-                    .set = { path, tpi_stored_of(tp_dtype_of(x)), tp_ndim(x), dim, NULL },
-                    .attrs = model ? 4 : 2 };
+    ckpt_sink k = { .w = w, .set = { NULL, tpi_stored_of(tp_dtype_of(x)), tp_ndim(x), dim, NULL } };
     int       i;
 
     for (i = 0; i < k.set.ndim; i++)
         dim[i] = tp_dim(x, i);
-    k.attr[1] = (tpi_h5_named){ "name", { .kind = TPI_H5_TEXT, .text = name } };
-    k.attr[2] = (tpi_h5_named){
-        "role", { .kind = TPI_H5_TEXT, .text = tp_dtype_is_float(tp_dtype_of(x)) ? "param" : "buffer" }
-    };
-    k.attr[3] = (tpi_h5_named){ "requires_grad", { .kind = TPI_H5_U8, .number = tp_trainable(x) } };
-    return ckpt_path(w, section, name, path) && tpi_write_values(w->ctx, x, put_set, &k);
+    return begin_set(&k, section, name, path, tp_trainable(x)) && tpi_write_values(w->ctx, x, put_set, &k);
 }
 
 static bool keep_tensor(tp_writer *w, const char *name, tp_tensor *x)
@@ -157,7 +165,7 @@ static bool keep_tensor(tp_writer *w, const char *name, tp_tensor *x)
         !tpi_grow(w->ctx, &w->kept, &w->kept_cap, w->n + 1, sizeof(tp_tensor *)))
         return false;
     p = &w->plan[w->n];
-    *p = (tpi_plan){ .name = tpi_strdup(w->ctx, name), .dtype = tp_dtype_of(x), .ndim = tp_ndim(x), .i = w->n };
+    *p = (tpi_plan){ .name = tpi_strdup(w->ctx, name), .type = tpi_stored_of(tp_dtype_of(x)), .ndim = tp_ndim(x), .i = w->n };
     if (!p->name)
         return false;
     for (i = 0; i < (size_t)p->ndim; i++)
@@ -173,6 +181,18 @@ bool tp_writer_tensor(tp_ctx *ctx, tp_writer *w, const char *section, const char
     if (!tpi_check(ctx, "tp_writer_tensor", x, 0))
         return note(w, false);
     return note(w, w->h5 ? ckpt_tensor(w, section, name, x) : keep_tensor(w, name, x));
+}
+
+bool tpi_writer_set(tp_ctx *ctx, tp_writer *w, const char *section, const char *name, const tpi_h5_set *s)
+{
+    char      path[TPI_CKPT_PATH];
+    ckpt_sink k = { .w = w, .set = *s };
+    int64_t   numel, bytes;
+
+    if (!usable(ctx, w, "tp_writer_tensor"))
+        return false;
+    return note(w, w->h5 && tpi_stored_size(s->type, s->ndim, s->dim, &numel, &bytes) &&
+                       begin_set(&k, section, name, path, true) && put_set(&k, s->data, (size_t)bytes));
 }
 
 /* ---- second names, texts, attributes ----------------------------------------------------------------------------------- */
@@ -266,6 +286,11 @@ bool tp_writer_attr_int(tp_ctx *ctx, tp_writer *w, const char *where, const char
     return put_attr(ctx, w, where, key, &(tpi_h5_value){ .kind = TPI_H5_U64, .number = value });
 }
 
+bool tpi_writer_attr_signed(tp_ctx *ctx, tp_writer *w, const char *where, const char *key, int64_t value)
+{
+    return put_attr(ctx, w, where, key, &(tpi_h5_value){ .kind = TPI_H5_I64, .number = (uint64_t)value });
+}
+
 bool tp_writer_attr_real(tp_ctx *ctx, tp_writer *w, const char *where, const char *key, double value)
 {
     return put_attr(ctx, w, where, key, &(tpi_h5_value){ .kind = TPI_H5_F64, .real = value });
@@ -293,9 +318,28 @@ static bool complete(tp_writer *w)
     return tpi_h5_close(h);
 }
 
+/* Reads all of the file while the disk is still busy with it: a write that was acknowledged but not made must not take
+ * the place of a good checkpoint.  In a context of its own, whose messages name the file on its way. */
+static bool reads_back(tp_writer *w)
+{
+    tp_ctx  *own = tp_ctx_new(TP_REF, 0);
+    tp_file *f;
+
+    tpi_save_start(&w->save);
+    f = tp_file_open(own, w->save.tmp);
+    if (!tp_file_verify(own, f))
+        tp_fail(w->ctx, tp_error_code(own) == TP_ENOMEM ? TP_ENOMEM : TP_EIO,
+                "%.300s: what was written does not read back the same: %.500s", w->save.path, tp_error(own));
+    tp_file_close(f);
+    tp_ctx_free(own);
+    return tp_ok(w->ctx);
+}
+
 bool tp_writer_close(tp_ctx *ctx, tp_writer *w)
 {
-    bool ok = usable(ctx, w, "tp_writer_close") && complete(w) && tpi_save_commit(ctx, &w->save);
+    bool ckpt = w && w->h5;
+    bool ok = usable(ctx, w, "tp_writer_close") && complete(w) && (!ckpt || reads_back(w)) &&
+              tpi_save_commit(ctx, &w->save);
 
     tp_writer_abort(w);
     return ok;

@@ -82,8 +82,10 @@ static bool execute(const product *p, const tpi_gemm *g, void *scratch)
 
     ok = dnnl_primitive_create(&prim, p->pd) == dnnl_success &&
          dnnl_stream_create(&stream, p->engine, dnnl_stream_default_flags) == dnnl_success &&
-         tpi_dnnl_memory(&m[0], tpi_desc_of(&p->a), p->engine, g->a) && tpi_dnnl_memory(&m[1], tpi_desc_of(&p->b), p->engine, g->b) &&
-         tpi_dnnl_memory(&m[2], tpi_desc_of(&p->c), p->engine, g->c) && tpi_dnnl_memory(&m[3], scratch_desc(p), p->engine, scratch);
+         tpi_dnnl_memory(&m[0], tpi_desc_of(&p->a), p->engine, g->a) &&
+         tpi_dnnl_memory(&m[1], tpi_desc_of(&p->b), p->engine, g->b) &&
+         tpi_dnnl_memory(&m[2], tpi_desc_of(&p->c), p->engine, g->c) &&
+         tpi_dnnl_memory(&m[3], scratch_desc(p), p->engine, scratch);
     if (ok) {
         dnnl_exec_arg_t arg[] = {
             { DNNL_ARG_SRC, m[0] }, { DNNL_ARG_WEIGHTS, m[1] }, { DNNL_ARG_DST, m[2] }, { DNNL_ARG_SCRATCHPAD, m[3] }

@@ -1,13 +1,13 @@
 /*
- * sums.h - sums of floats by vectors.  Blocks of TPI_SUM_BLOCK elements are summed in f32, in four runs times the lanes of
- * a vector; the blocks in double.  The order depends on n alone.
+ * sums.h - sums of floats by vectors.  Blocks of TPI_SUM_BLOCK elements are summed in f32, in TPI_SUM_LANES chains;
+ * the blocks in double.  The order depends on n alone.
  */
 #ifndef TPI_SUMS_H
 #define TPI_SUMS_H
 
 #include "ops/cpu/vmath.h"
 
-enum { TPI_SUM_BLOCK = 1024 };
+enum { TPI_SUM_BLOCK = 1024, TPI_SUM_LANES = 32 };
 
 /* x; x^2; x y; (x - c)^2; e^(x - c); (x - c) y */
 typedef enum { TPI_OF_X, TPI_OF_SQUARE, TPI_OF_PRODUCT, TPI_OF_CENTRED, TPI_OF_EXP, TPI_OF_CENTRED_PRODUCT } tpi_term;
@@ -25,22 +25,26 @@ TPI_INLINE float tpi_term_of(tpi_term of, const float *x, const float *y, float 
     return 0.0f;
 }
 
-/* Four independent chains: one alone would wait for its additions. */
+/* Neighbours go to chains of their own: one chain would wait for its additions, and several streams through a page keep the
+ * prefetcher from following any of them. */
 TPI_INLINE float tpi_block_sum(tpi_term of, const float *x, const float *y, float c, int64_t n)
 {
-    float   s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f;
-    int64_t q = n / 4;
+    float   part[TPI_SUM_LANES] = { 0 }, sum = 0.0f;
+    int64_t i = 0;
 
-#pragma omp simd reduction(+ : s0, s1, s2, s3)
-    for (int64_t i = 0; i < q; i++) {
-        s0 += tpi_term_of(of, x, y, c, i);
-        s1 += tpi_term_of(of, x, y, c, i + q);
-        s2 += tpi_term_of(of, x, y, c, i + 2 * q);
-        s3 += tpi_term_of(of, x, y, c, i + 3 * q);
-    }
-    for (int64_t i = 4 * q; i < n; i++)
-        s0 += tpi_term_of(of, x, y, c, i);
-    return (s0 + s1) + (s2 + s3);
+    for (; i + TPI_SUM_LANES <= n; i += TPI_SUM_LANES)
+#pragma omp simd
+        for (int j = 0; j < TPI_SUM_LANES; j++)
+            part[j] += tpi_term_of(of, x, y, c, i + j);
+    for (; i < n; i++)
+        part[i % TPI_SUM_LANES] += tpi_term_of(of, x, y, c, i);
+    for (int width = TPI_SUM_LANES / 2; width > 4; width /= 2)
+#pragma omp simd
+        for (int j = 0; j < width; j++)
+            part[j] += part[j + width];
+    for (int j = 0; j < 8; j++)
+        sum += part[j];
+    return sum;
 }
 
 /* of is a constant wherever this is called; y and c only where the term has them */

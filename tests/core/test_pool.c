@@ -93,6 +93,23 @@ static void trims_before_it_gives_up(void **state)
     tpi_pool_free(&pool);
 }
 
+/* Blocks of ever other sizes, one at a time: what lies unused stays a share of what was needed. */
+static void varying_sizes(void **state)
+{
+    tpi_pool pool = { 0 };
+
+    (void)state;
+    for (size_t i = 0; i < 200; i++) {
+        size_t room, size = ((i * 37 % 200 + 8) << 20) + 4096;
+        void  *p = tpi_pool_get(&pool, size, &room);
+
+        assert_non_null(p);
+        tpi_pool_put(&pool, p, room);
+        assert_true(pool.system <= pool.peak + pool.peak / 4 + (33 << 20));
+    }
+    tpi_pool_free(&pool);
+}
+
 /* A training loop in steady state asks the system for nothing. */
 static void steady_state(void **state)
 {
@@ -157,7 +174,7 @@ int main(void)
         cmocka_unit_test(sizes),
         cmocka_unit_test(refusals),
         cmocka_unit_test(reuse),
-        cmocka_unit_test(trims_before_it_gives_up),
+        cmocka_unit_test(trims_before_it_gives_up), cmocka_unit_test(varying_sizes),
         cmocka_unit_test(steady_state),
         cmocka_unit_test(workspace),
     };

@@ -15,3 +15,8 @@ if python3 -c 'import safetensors' 2>/dev/null; then
 else
     echo 'lora-16 left out: the Python package safetensors is not there'
 fi
+if python3 -c 'import torch, transformers, safetensors, gguf, h5py' 2>/dev/null; then
+    python3 "$here/tests/golden/parity_files.py" --tapir "$tapir"
+else
+    echo 'files left out: torch, transformers, safetensors, gguf and h5py are not all there'
+fi

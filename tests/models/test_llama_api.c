@@ -261,6 +261,42 @@ static void test_save(void **state)
     tp_ctx_free(ctx);
 }
 
+static void llama_and_more(tp_ctx *ctx, void *user, tp_state *st)
+{
+    static double lr = 0.5;
+
+    tp_llama_state(ctx, user, st);
+    tp_state_real(ctx, st, "optimizer", "lr", &lr);
+    tp_state_tensor(ctx, st, "optimizer/state", "model.norm.weight.m",
+                    *tp_param_find(tp_llama_root(user), "model.norm.weight")->slot);
+}
+
+/* A model in a checkpoint: loaded into one that is there, and opened as a model. */
+static void test_state(void **state)
+{
+    tp_ctx   *ctx = tp_ctx_new(TP_CPU, 0);
+    tp_llama *model = chat_model(ctx), *again;
+    float    *was = logits_of(ctx, model, PLACES), *is;
+    char      path[64];
+
+    (void)state;
+    in_scratch(path, sizeof path, "step.h5");
+    assert_true(tp_state_save(ctx, path, "training", llama_and_more, model));
+    tp_init_constant(ctx, *tp_param_find(tp_llama_root(model), "model.norm.weight")->slot, 0.5);
+    assert_true(tp_state_load(ctx, path, llama_and_more, model, NULL));
+    for (int i = 0; i < 2; i++) {
+        again = i == 0 ? model : tp_llama_load(ctx, path, TP_F32);
+        assert_string_equal(tp_error(ctx), "");
+        is = logits_of(ctx, again, PLACES);
+        assert_memory_equal(was, is, (size_t)(PLACES * tp_llama_config_of(again)->vocab_size) * sizeof(float));
+        assert_non_null(tp_llama_tokenizer(again));
+        free(is);
+        tp_llama_free(again);
+    }
+    free(was);
+    tp_ctx_free(ctx);
+}
+
 /* Every field of a configuration comes back from the file. */
 static void test_save_config(void **state)
 {
@@ -407,6 +443,7 @@ int main(void)
         cmocka_unit_test(test_config_refused),
         cmocka_unit_test(test_new),
         cmocka_unit_test(test_save),
+        cmocka_unit_test(test_state),
         cmocka_unit_test(test_save_config),
         cmocka_unit_test(test_identity),
         cmocka_unit_test(test_meta),

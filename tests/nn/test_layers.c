@@ -213,11 +213,47 @@ static void test_bad_initialisers(void **state)
     free_ctx(ctx);
 }
 
+/* max |v v^T - gain^2 I| over the rows of a matrix */
+static double off_orthogonal(tp_ctx *ctx, tp_tensor *v, double gain)
+{
+    int64_t    n = tp_dim(v, 0);
+    tp_tensor *p = tp_matmul_nt(ctx, v, v);
+    double     worst = 0;
+
+    check_ok(ctx);
+    for (int64_t i = 0; i < n * n; i++)
+        worst = fmax(worst, fabs(value_at(ctx, p, i) - (i / n == i % n ? gain * gain : 0)));
+    return worst;
+}
+
+static void test_orthogonal(void **state)
+{
+    tp_ctx    *ctx = tp_ctx_new(TP_REF, 0);
+    tp_tensor *x = tp_empty(ctx, TP_F64, TP_SHAPE(5, 2, 4)), *y = tp_empty(ctx, TP_F64, TP_SHAPE(30, 30)), *z;
+
+    (void)state;
+    assert_ptr_equal(tp_init_orthogonal(ctx, x, 2), x);
+    assert_true(off_orthogonal(ctx, tp_reshape(ctx, x, TP_SHAPE(5, 8)), 2) < 1e-14);
+    tp_init_orthogonal(ctx, y, 1);
+    assert_true(off_orthogonal(ctx, y, 1) < 1e-14);
+    z = tp_empty(ctx, TP_F32, TP_SHAPE(7, 3)); /* more rows than columns: these are orthonormal */
+    tp_set_trainable(ctx, z, true);
+    tp_init_orthogonal(ctx, z, 1);
+    assert_true(off_orthogonal(ctx, tp_reshape(ctx, tp_transpose(ctx, z, 0, 1), TP_SHAPE(3, 7)), 1) < 1e-6);
+    assert_true(tp_trainable(z));
+    assert_null(tp_init_orthogonal(ctx, tp_empty(ctx, TP_F64, TP_SHAPE(4)), 1));
+    check_failed(ctx, TP_EARG, "two axes", NULL);
+    assert_null(tp_init_orthogonal(ctx, NULL, 1));
+    check_failed(ctx, TP_EARG, "NULL", NULL);
+    free_ctx(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_linear),  cmocka_unit_test(test_norms),        cmocka_unit_test(test_embedding),
         cmocka_unit_test(test_dropout), cmocka_unit_test(test_initialisers), cmocka_unit_test(test_bad_initialisers),
+        cmocka_unit_test(test_orthogonal),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

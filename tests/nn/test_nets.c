@@ -5,7 +5,6 @@
 #include "tests/nn/nn_test.h"
 
 #include "core/json.h"
-#include "nn/files/files.h"
 #include "ops/ops.h"
 
 #include <stdio.h>
@@ -274,6 +273,8 @@ static void test_buffers(void **state)
 
     (void)state;
     tp_batch_norm_init(ctx, &n, NULL, "", 3, TP_BF16, NULL);
+    assert_null(tp_buffer_new(ctx, &n.m, &n.mean, "running_mean", TP_F32, TP_SHAPE(3)));
+    check_failed(ctx, TP_EARG, "running_mean already", NULL);
     assert_int_equal(tp_dtype_of(n.mean), TP_F32);
     assert_false(tp_trainable(n.mean) || tp_trainable(n.var));
     tp_module_unfreeze(ctx, &n.m);
@@ -431,7 +432,7 @@ static void test_sharing(void **state)
 {
     tp_ctx          *ctx = tp_ctx_new(TP_REF, 0);
     tp_sequential    s;
-    tp_conv2d_layer *a, *b;
+    tp_conv2d_layer *a, *b, wrong;
     tp_tensor       *x = make_some(ctx, TP_F64, TP_SHAPE(1, 2, 4, 4), 1), *w, *y;
 
     (void)state;
@@ -450,43 +451,9 @@ static void test_sharing(void **state)
     assert_null(tp_conv2d_forward(ctx, NULL, x));
     check_failed(ctx, TP_EARG, "no layer", NULL);
     tp_module_free(&s.m);
-    free_ctx(ctx);
-}
-
-/* ---- initial values ---------------------------------------------------------------------------------------------- */
-
-/* max |v v^T - gain^2 I| over the rows of a matrix */
-static double off_orthogonal(tp_ctx *ctx, tp_tensor *v, double gain)
-{
-    int64_t    n = tp_dim(v, 0);
-    tp_tensor *p = tp_matmul_nt(ctx, v, v);
-    double     worst = 0;
-
-    check_ok(ctx);
-    for (int64_t i = 0; i < n * n; i++)
-        worst = fmax(worst, fabs(value_at(ctx, p, i) - (i / n == i % n ? gain * gain : 0)));
-    return worst;
-}
-
-static void test_orthogonal(void **state)
-{
-    tp_ctx    *ctx = tp_ctx_new(TP_REF, 0);
-    tp_tensor *x = tp_empty(ctx, TP_F64, TP_SHAPE(5, 2, 4)), *y = tp_empty(ctx, TP_F64, TP_SHAPE(30, 30)), *z;
-
-    (void)state;
-    assert_ptr_equal(tp_init_orthogonal(ctx, x, 2), x);
-    assert_true(off_orthogonal(ctx, tp_reshape(ctx, x, TP_SHAPE(5, 8)), 2) < 1e-14);
-    tp_init_orthogonal(ctx, y, 1);
-    assert_true(off_orthogonal(ctx, y, 1) < 1e-14);
-    z = tp_empty(ctx, TP_F32, TP_SHAPE(7, 3)); /* more rows than columns: these are orthonormal */
-    tp_set_trainable(ctx, z, true);
-    tp_init_orthogonal(ctx, z, 1);
-    assert_true(off_orthogonal(ctx, tp_reshape(ctx, tp_transpose(ctx, z, 0, 1), TP_SHAPE(3, 7)), 1) < 1e-6);
-    assert_true(tp_trainable(z));
-    assert_null(tp_init_orthogonal(ctx, tp_empty(ctx, TP_F64, TP_SHAPE(4)), 1));
-    check_failed(ctx, TP_EARG, "two axes", NULL);
-    assert_null(tp_init_orthogonal(ctx, NULL, 1));
-    check_failed(ctx, TP_EARG, "NULL", NULL);
+    tp_conv2d_init(ctx, &wrong, NULL, "", 3, 4, 3, 3, false, TP_F64, &(tp_conv_opts){ .groups = 2 });
+    check_failed(ctx, TP_EARG, "3 channels to 4 in 2 groups", NULL);
+    tp_module_free(&wrong.m);
     free_ctx(ctx);
 }
 
@@ -496,7 +463,6 @@ int main(void)
         cmocka_unit_test(test_cnn),        cmocka_unit_test(test_attention), cmocka_unit_test(test_attention_wrong),
         cmocka_unit_test(test_buffers),    cmocka_unit_test(test_checkpoint), cmocka_unit_test(test_group_norm),
         cmocka_unit_test(test_mlp),        cmocka_unit_test(test_lists),     cmocka_unit_test(test_sharing),
-        cmocka_unit_test(test_orthogonal),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

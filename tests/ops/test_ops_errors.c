@@ -247,10 +247,43 @@ static void test_arguments(void **state)
     tp_ctx_free(ctx);
 }
 
+static void test_planes(void **state)
+{
+    tp_ctx    *ctx = tp_ctx_new(TP_REF, 0);
+    tp_tensor *x = tp_ones(ctx, TP_F32, TP_SHAPE(2, 4, 5, 6)), *c = ones(ctx, 4, 1);
+    tp_tensor *w = tp_ones(ctx, TP_F32, TP_SHAPE(4, 2, 3, 3)), *three = tp_ones(ctx, TP_F32, TP_SHAPE(3));
+    tp_tensor *four = tp_ones(ctx, TP_F32, TP_SHAPE(4));
+
+    (void)state;
+    expect(ctx, tp_conv2d(ctx, x, w, NULL, NULL), TP_ESHAPE, "conv2d: expected x [N, C, H, W] and w [O, C / 1, KH, KW]");
+    expect(ctx, tp_conv2d(ctx, x, w, NULL, &(tp_conv_opts){ .groups = 3 }), TP_ESHAPE, "in 3 groups, got [2, 4, 5, 6]");
+    expect(ctx, tp_conv2d(ctx, x, w, NULL, &(tp_conv_opts){ .groups = -1 }), TP_EARG, "conv2d: -1 groups");
+    expect(ctx, tp_conv2d(ctx, x, c, NULL, NULL), TP_ESHAPE, "got [2, 4, 5, 6] and [4, 1]");
+    expect(ctx, tp_conv2d(ctx, x, w, three, &(tp_conv_opts){ .groups = 2 }), TP_ESHAPE,
+           "b [O], got [4, 2, 3, 3] and [3]");
+    expect(ctx, tp_conv2d(ctx, x, w, four, &(tp_conv_opts){ .groups = 2, .dilation = { 3 } }), TP_ESHAPE,
+           "conv2d: a window of 3 x 3 (dilation 3 x 3) on a plane of 5 x 6 with padding 0 x 0 does not fit");
+    expect(ctx, tp_conv2d(ctx, x, w, four, &(tp_conv_opts){ .groups = 2, .stride = { -1 } }), TP_EARG, "a stride of 0");
+    expect(ctx, tp_max_pool2d(ctx, x, NULL), TP_EARG, "max_pool2d: a window of 0 x 0, expected a size");
+    expect(ctx, tp_max_pool2d(ctx, x, &(tp_pool_opts){ .size = { 3 }, .pad = { 2 } }), TP_EARG, "padding of 2");
+    expect(ctx, tp_avg_pool2d(ctx, x, &(tp_pool_opts){ .size = { 2 }, .dilation = { 2 } }), TP_EARG, "avg_pool2d: a dilation");
+    expect(ctx, tp_avg_pool2d(ctx, c, &(tp_pool_opts){ .size = { 2 } }), TP_ESHAPE, "avg_pool2d: x is [4, 1]");
+    expect(ctx, tp_adaptive_avg_pool2d(ctx, x, 0, 1), TP_EARG, "adaptive_avg_pool2d: 0 x 1 windows");
+    expect(ctx, tp_groupnorm(ctx, x, NULL, NULL, 3, 1e-5), TP_ESHAPE, "groupnorm: 3 groups");
+    expect(ctx, tp_groupnorm(ctx, x, three, NULL, 2, 1e-5), TP_ESHAPE, "one number a channel, got [2, 4, 5, 6] and [3]");
+    expect(ctx, tp_batchnorm(ctx, x, NULL, NULL, NULL, NULL, false, NULL), TP_EARG, "batchnorm: no running statistics");
+    expect(ctx, tp_batchnorm(ctx, x, NULL, NULL, four, NULL, true, NULL), TP_EARG, "batchnorm: input 4");
+    expect(ctx, tp_batchnorm(ctx, x, NULL, NULL, four, tp_cast(ctx, four, TP_F64), true, NULL), TP_EDTYPE, "of dtype f64");
+    expect(ctx, tp_batchnorm(ctx, x, NULL, NULL, NULL, NULL, true, &(tp_batchnorm_opts){ .momentum = 2 }), TP_EARG,
+           "momentum 2");
+    tp_ctx_free(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_table), cmocka_unit_test(test_headers),
-                                        cmocka_unit_test(test_shapes), cmocka_unit_test(test_arguments) };
+                                        cmocka_unit_test(test_shapes), cmocka_unit_test(test_arguments),
+                                        cmocka_unit_test(test_planes) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

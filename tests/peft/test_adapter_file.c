@@ -265,6 +265,54 @@ static void test_save_refused(void **state)
     free_ctx(ctx);
 }
 
+/* ---- in a checkpoint --------------------------------------------------------------------------------------------- */
+
+static void adapters_of(tp_ctx *ctx, void *user, tp_state *st)
+{
+    int64_t step = 3;
+
+    tp_state_int(ctx, st, NULL, "step", &step);
+    tp_adapters_state(ctx, user, st);
+}
+
+/* A part of a checkpoint, which tp_adapter_load reads too; type, options and base must be the same. */
+static void test_state(void **state)
+{
+    tp_ctx *ctx = tp_ctx_new(TP_REF, 0);
+    small   m, other;
+
+    (void)state;
+    small_init(ctx, &m, TP_F32);
+    small_init(ctx, &other, TP_F32);
+    tp_attach(ctx, &m.root, "(q|up)_proj", &tp_diablo, &(tp_diablo_opts){ .blocks = 4 });
+    fill_adapters(&m.root, 5);
+    assert_true(tp_state_save(ctx, in_scratch("step.h5"), "training", adapters_of, &m.root));
+    tp_attach(ctx, &other.root, "(q|up)_proj", &tp_diablo, &(tp_diablo_opts){ .blocks = 4 });
+    assert_true(tp_state_load(ctx, in_scratch("step.h5"), adapters_of, &other.root, NULL));
+    check_ok(ctx);
+    assert_true(same_bits(ctx, *other.q[1].adapters->m.param->slot, *m.q[1].adapters->m.param->slot));
+    tp_adapters_detach(ctx, &other.root);
+    assert_int_equal(tp_adapter_load(ctx, &other.root, in_scratch("step.h5"), NULL), 4);
+    assert_true(same_bits(ctx, *other.up[0].adapters->m.param->slot, *m.up[0].adapters->m.param->slot));
+    tp_adapters_detach(ctx, &other.root);
+    tp_attach(ctx, &other.root, "(q|up)_proj", &tp_diablo, &(tp_diablo_opts){ .blocks = 4, .dropout = 0.5 });
+    assert_false(tp_state_load(ctx, in_scratch("step.h5"), adapters_of, &other.root, NULL));
+    check_failed(ctx, TP_EFORMAT, "layers.0.q_proj@dropout is 0, expected 0.5", "layers.1.up_proj@dropout");
+    tp_adapters_detach(ctx, &other.root);
+    tp_attach(ctx, &other.root, "q_proj", &tp_diablo, &(tp_diablo_opts){ .blocks = 4 });
+    assert_false(tp_state_load(ctx, in_scratch("step.h5"), adapters_of, &other.root, NULL));
+    check_failed(ctx, TP_EFORMAT, "\"layers.0.up_proj.block_A\" has no place here", NULL);
+    tp_adapters_detach(ctx, &other.root);
+    fill_some(ctx, other.norm.w, 1, 1);
+    other.root.identity = NULL;
+    tp_attach(ctx, &other.root, "(q|up)_proj", &tp_diablo, &(tp_diablo_opts){ .blocks = 4 });
+    assert_false(tp_state_load(ctx, in_scratch("step.h5"), adapters_of, &other.root, NULL));
+    check_failed(ctx, TP_EFORMAT, "base_identity is", NULL);
+    tp_module_free(&other.root);
+    tp_module_free(&m.root);
+    free_ctx(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -275,6 +323,7 @@ int main(void)
         cmocka_unit_test(test_save_merged_and_frozen),
         cmocka_unit_test(test_with_model),
         cmocka_unit_test(test_save_refused),
+        cmocka_unit_test(test_state),
     };
 
     return cmocka_run_group_tests(tests, make_scratch, drop_scratch);

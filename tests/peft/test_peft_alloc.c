@@ -35,6 +35,28 @@ static void build(tp_ctx *ctx, small *m)
     tp_rms_norm_init(ctx, &m->norm, &m->root, "norm", WIDE, 1e-5, TP_F32);
 }
 
+static void adapters_too(tp_ctx *ctx, void *user, tp_state *st)
+{
+    tp_adapters_state(ctx, user, st);
+}
+
+/* Saves a checkpoint, or loads the one that is there. */
+static bool checkpoint(tp_ctx *ctx, const char *path, bool load)
+{
+    small       m;
+    tp_progress at = { .step = 2 };
+    tp_training t = { .root = &m.root, .progress = &at, .more = adapters_too, .user = &m.root };
+    bool        ok;
+
+    build(ctx, &m);
+    tp_attach(ctx, &m.root, "(q|up)_proj", &tp_diablo, &(tp_diablo_opts){ .blocks = 5 });
+    t.opt = tp_adamw_new(ctx, &m.root, NULL);
+    ok = load ? tp_training_load(ctx, &t, path, &(tp_load_opts){ .verify = true }) : tp_training_save(ctx, &t, path);
+    tp_optim_free(t.opt);
+    tp_module_free(&m.root);
+    return ok;
+}
+
 /* Builds, attaches, trains, merges, saves, loads, trains only a part; whatever fails, all is freed.  Nothing is checked
  * on the way. */
 static bool program(tp_ctx *ctx, const char *path)
@@ -135,11 +157,45 @@ static void test_going_on(void **state)
     free_ctx(ctx);
 }
 
+/* Saving (at a stride: each one that gets far waits for the disk) and loading; the file stays good. */
+static void test_checkpoints(void **state)
+{
+    char path[128];
+
+    (void)state;
+    snprintf(path, sizeof path, "%s", in_scratch("c.h5"));
+    for (int load = 0; load < 2; load++) {
+        tp_ctx *ctx = tp_ctx_new(TP_REF, 0);
+        long    count, stride = getenv("TAPIR_TEST_EVERY") || load ? 1 : 23;
+
+        tpi_fail_alloc(-1, false);
+        assert_true(checkpoint(ctx, path, load));
+        count = tpi_count_alloc();
+        free_ctx(ctx);
+        for (long after = 0; after < count; after += stride) {
+            bool always = after % 2 != 0, ok;
+
+            ctx = tp_ctx_new(TP_REF, 0);
+            tpi_fail_alloc(after, always);
+            ok = checkpoint(ctx, path, load);
+            tpi_fail_alloc(-1, false);
+            assert_false(ok && always);
+            assert_true(ok || tp_error_code(ctx) == TP_ENOMEM || tp_error_code(ctx) == TP_EIO);
+            assert_int_equal(tp_memory(ctx).now, 0);
+            tp_ctx_free(ctx);
+        }
+        ctx = tp_ctx_new(TP_REF, 0);
+        assert_true(checkpoint(ctx, path, true));
+        free_ctx(ctx);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_allocation),
         cmocka_unit_test(test_going_on),
+        cmocka_unit_test(test_checkpoints),
     };
 
     return cmocka_run_group_tests(tests, make_scratch, drop_scratch);

@@ -63,7 +63,7 @@ class Case(unittest.TestCase):
 class Help(Case):
     def test_every_command_has_a_manual(self):
         overview = self.ok("--help").stdout
-        for name in "finetune generate eval score tokenize inspect env".split():
+        for name in "finetune generate eval score tokenize convert merge inspect verify diff recover env".split():
             self.assertIn(name, overview)
             self.assertIn(name, self.ok(name, "--help").stdout)
 

@@ -285,11 +285,56 @@ static void order_and_place(void **state)
     end(&w);
 }
 
+static void place_of(tp_ctx *ctx, void *user, tp_state *st)
+{
+    tp_data_state(ctx, user, st);
+}
+
+/* The place in a checkpoint; other samples, or another order, are not gone on with. */
+static void in_a_checkpoint(void **state)
+{
+    static char  text[40000];
+    world        w;
+    tp_data     *d, *e;
+    int64_t      a[90], b[90];
+    tp_data_opts o = { .template_name = "none", .batch = 3, .seed = 1, .pack = true };
+    char         path[300];
+
+    (void)state;
+    many(text, sizeof text, 100, 60);
+    begin(&w);
+    snprintf(path, sizeof path, "%s/place.h5", folder);
+    d = open_text(&w, text, &o);
+    lines_of(&w, d, 20, a);
+    assert_true(tp_state_save(w.ctx, path, "training", place_of, d));
+    lines_of(&w, d, 90, a);
+    e = open_text(&w, text, &o);
+    assert_true(tp_state_load(w.ctx, path, place_of, e, NULL));
+    lines_of(&w, e, 90, b);
+    assert_memory_equal(a, b, sizeof a);
+    tp_data_free(e);
+    o.seed = 2;
+    o.pack = false;
+    many(text, sizeof text, 99, 60);
+    e = open_text(&w, text, &o);
+    assert_false(tp_state_load(w.ctx, path, place_of, e, NULL));
+    for (const char *const *part = (const char *const[]){ "data@samples is 100, expected 99", "data@seed is 1, expected 2",
+                                                          "data@content_xxh3 is", "data@pack is 1, expected 0", NULL };
+         *part != NULL; part++)
+        assert_non_null(strstr(tp_error(w.ctx), *part));
+    tp_error_clear(w.ctx);
+    unlink(path);
+    tp_data_free(d);
+    tp_data_free(e);
+    end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_batch), cmocka_unit_test(full_rows), cmocka_unit_test(packed),
         cmocka_unit_test(shared),  cmocka_unit_test(grouped),   cmocka_unit_test(order_and_place),
+        cmocka_unit_test(in_a_checkpoint),
     };
 
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

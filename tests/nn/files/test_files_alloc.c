@@ -8,7 +8,7 @@
 #include "nn/files/filetable.h"
 #include "nn/files/gguf.h"
 
-static char golden_gguf[512];
+static char golden_gguf[512], golden_dense[512], golden_foreign[512];
 
 static bool write_file(tp_ctx *ctx, const char *path, const char *kind)
 {
@@ -62,8 +62,23 @@ static void load_gguf(tp_ctx *ctx)
     read_file(ctx, golden_gguf);
 }
 
+/* Links and attributes in heaps. */
+static void load_dense(tp_ctx *ctx)
+{
+    read_file(ctx, golden_dense);
+}
+
+/* Only our own allocations: libhdf5 has others. */
+static void load_trusted(tp_ctx *ctx)
+{
+    tp_file *f = tp_file_open_trusted(ctx, golden_foreign);
+
+    tp_file_verify(ctx, f);
+    tp_file_close(f);
+}
+
 /* Runs fn with allocation 0, 1, 2, ... failing (or all from there on), until it has no more.  One that fails alone may
- * do no harm: the pool and libhdf5 try again. */
+ * do no harm: the pool tries again. */
 static void sweep(const char *name, void (*fn)(tp_ctx *ctx), bool always)
 {
     long i = -1, n;
@@ -101,19 +116,23 @@ static void every_allocation(void **state)
                                         { "save .safetensors", save_safetensors },
                                         { "load .h5", load_h5 },
                                         { "load a directory", load_folder },
-                                        { "load .gguf", load_gguf } };
+                                        { "load .gguf", load_gguf },
+                                        { "load .h5 with heaps", load_dense },
+                                        { "load a trusted .h5", load_trusted } };
     int         i;
     tp_ctx     *ctx = tp_ctx_new(TP_REF, 0);
     const char *root = getenv("TAPIR_SOURCE"), *config = "{\"chat_template\":\"T\"}";
 
     (void)state;
     snprintf(golden_gguf, sizeof golden_gguf, "%s/tests/golden/gguf/types.gguf", root ? root : ".");
+    snprintf(golden_dense, sizeof golden_dense, "%s/tests/fuzz/corpus/hdf5/dense.h5", root ? root : ".");
+    snprintf(golden_foreign, sizeof golden_foreign, "%s/tests/golden/h5/foreign.h5", root ? root : ".");
     assert_true(write_file(ctx, in_scratch("good.h5"), "model"));
     assert_true(write_file(ctx, in_scratch("model.safetensors"), "safetensors"));
     write_bytes(in_scratch("tokenizer_config.json"), config, strlen(config));
     write_bytes(in_scratch("config.json"), "{}", 2);
     tp_ctx_free(ctx);
-    for (i = 0; i < 5; i++) {
+    for (i = 0; i < 7; i++) {
         sweep(sweeps[i].name, sweeps[i].fn, false);
         sweep(sweeps[i].name, sweeps[i].fn, true);
     }

@@ -230,7 +230,7 @@ static void every_bit(void **state)
     tp_ctx_free(ctx);
 }
 
-/* A group of very many: all links stay in its header, which goes on in other places. */
+/* A group of very many: all links stay in its header. */
 static void many_tensors(void **state)
 {
     tp_ctx    *ctx = tp_ctx_new(TP_REF, 0);
@@ -241,14 +241,14 @@ static void many_tensors(void **state)
     int        i;
 
     (void)state;
-    for (i = 0; i < 400; i++) {
+    for (i = 0; i < 5000; i++) {
         snprintf(name, sizeof name, "t%d", i);
         tp_writer_tensor(ctx, w, "model", name, x);
     }
     assert_true(tp_writer_close(ctx, w));
     f = tp_file_open(ctx, in_scratch("many.h5"));
     assert_string_equal(tp_error(ctx), "");
-    assert_int_equal(tp_file_count(f), 400);
+    assert_int_equal(tp_file_count(f), 5000);
     assert_true(tp_file_verify(ctx, f));
     tp_file_close(f);
     tp_ctx_free(ctx);
@@ -278,6 +278,81 @@ static void a_flipped_bit_names_its_tensor(void **state)
     write_bytes(in_scratch("bad.h5"), good, good_size - 1);
     expect_refused(ctx, in_scratch("bad.h5"), TP_EFORMAT, "cut or damaged");
     free(good);
+    tp_ctx_free(ctx);
+}
+
+/* Sampled bits in the values of five tensors: each names its own, the other four are read. */
+static void flips_in_data_name_the_tensor(void **state)
+{
+    tp_ctx    *ctx = tp_ctx_new(TP_REF, 0);
+    tp_writer *w = tp_writer_open(ctx, in_scratch("five.h5"), "model");
+    char      *whole, name[16], told[32];
+    const char *at[5];
+    uint32_t   seed = 7;
+    size_t     n, i, k;
+
+    (void)state;
+    for (i = 0; i < 5; i++) {
+        snprintf(name, sizeof name, "t%zu", i);
+        tp_writer_tensor(ctx, w, "model", name, tp_full(ctx, TP_F32, TP_SHAPE(1000), (double)i + 1));
+    }
+    assert_true(tp_writer_close(ctx, w));
+    whole = read_bytes(in_scratch("five.h5"), &n);
+    for (i = 0; i < 5; i++)
+        at[i] = memmem(whole, n, tp_f32(ctx, tp_full(ctx, TP_F32, TP_SHAPE(1000), (double)i + 1)), 4000);
+    for (i = 0; i < 200; i++) {
+        char   *bit = whole + (at[i % 5] - whole) + next_random(&seed) % 4000;
+        char    mask = (char)(1 << next_random(&seed) % 8);
+        tp_file *f;
+
+        *bit ^= mask;
+        write_bytes(in_scratch("bad.h5"), whole, n);
+        *bit ^= mask;
+        f = tp_file_open(ctx, in_scratch("bad.h5"));
+        for (k = 0; k < 5; k++) {
+            snprintf(name, sizeof name, "t%zu", k);
+            snprintf(told, sizeof told, "\"t%zu\" is damaged", k);
+            if (k != i % 5)
+                assert_non_null(tp_file_read(ctx, f, name, TP_F32));
+            else if (!tp_file_read(ctx, f, name, TP_F32))
+                expect_error(ctx, TP_EFORMAT, told);
+            else
+                fail_msg("a flip in %s was not seen", name);
+        }
+        tp_file_close(f);
+    }
+    free(whole);
+    tp_ctx_free(ctx);
+}
+
+/* What a later Tapir might write, or an interrupted one. */
+static void other_versions(void **state)
+{
+    static const struct {
+        const char *key, *text, *says;
+        uint64_t    number;
+    } cases[] = {
+        { "tapir_format_major", NULL, "a checkpoint of major version 2; this Tapir reads 1", 2 },
+        { "tapir_format_major", NULL, "a checkpoint of major version 0", 0 },
+        { "tapir_requires", "sparse-rows", "needs \"sparse-rows\", which this Tapir does not know", 0 },
+        { "tapir_format", "other", "no Tapir checkpoint", 0 },
+        { "tapir_kind", "recipe", "unknown tapir_kind \"recipe\"", 0 },
+    };
+    tp_ctx *ctx = tp_ctx_new(TP_REF, 0);
+    size_t  i;
+
+    (void)state;
+    for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        tp_writer *w = tp_writer_open(ctx, in_scratch("v.h5"), "model");
+
+        tp_writer_tensor(ctx, w, "model", "a", tp_ones(ctx, TP_F32, TP_SHAPE(2)));
+        if (cases[i].text)
+            tp_writer_attr_text(ctx, w, NULL, cases[i].key, cases[i].text);
+        else
+            tp_writer_attr_int(ctx, w, NULL, cases[i].key, cases[i].number);
+        assert_false(tp_writer_close(ctx, w)); /* it does not read back */
+        expect_error(ctx, TP_EIO, cases[i].says);
+    }
     tp_ctx_free(ctx);
 }
 
@@ -326,6 +401,59 @@ static void a_file_by_h5py(void **state)
     tp_ctx_free(ctx);
 }
 
+/* Links and attributes in heaps (tests/golden/golden_h5.py). */
+static void is_dense(tp_ctx *ctx, tp_file *f)
+{
+    char key[64];
+    int  i;
+
+    assert_int_equal(tp_file_count(f), 300);
+    assert_string_equal(tp_file_meta(f, "number19"), "361");
+    assert_string_equal(tp_file_meta(f, "model/many@real19"), "4.75");
+    for (i = 0; i < 298; i++) {
+        tp_scope s = tp_scope_begin(ctx);
+
+        snprintf(key, sizeof key, "many.a_name_that_is_not_so_short_%d", i);
+        assert_true(tp_f32(ctx, tp_file_read(ctx, f, key, TP_DTYPES))[3] == (float)(3 + i % 2));
+        tp_scope_end(ctx, s);
+    }
+}
+
+static void members_in_heaps(void **state)
+{
+    static const char *const names[] = { "dense", "ordered" };
+    const char              *root = getenv("TAPIR_SOURCE");
+    tp_ctx                  *ctx = tp_ctx_new(TP_REF, 0);
+    char                     path[512];
+    tp_file                 *f;
+    size_t                   i, k, n;
+
+    (void)state;
+    for (i = 0; i < 2; i++) {
+        damage   d = { .ctx = ctx, .path = in_scratch("bad.h5"), .accepted = is_dense };
+        uint32_t seed = 1;
+        char    *p;
+
+        snprintf(path, sizeof path, "%s/tests/golden/h5/%s.h5", root ? root : ".", names[i]);
+        f = tp_file_open(ctx, path);
+        assert_string_equal(tp_error(ctx), "");
+        is_dense(ctx, f);
+        tp_file_close(f);
+        p = read_bytes(path, &n);
+        for (k = 0; k < n; k += n / 1500 + 1) {
+            char was = p[k];
+
+            p[k] = (char)(was ^ 1 << next_random(&seed) % 8);
+            try_variant(&d, p, n);
+            p[k] = was;
+        }
+        print_message("%s: %ld of %ld flips refused\n", names[i], d.refused, d.variants);
+        assert_true(d.refused > d.variants / 3);
+        free(p);
+    }
+    tp_ctx_free(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -335,10 +463,13 @@ int main(void)
         cmocka_unit_test(equal_content_equal_bytes),
         cmocka_unit_test(damaged_files_are_errors),
         cmocka_unit_test(a_flipped_bit_names_its_tensor),
+        cmocka_unit_test(flips_in_data_name_the_tensor),
+        cmocka_unit_test(other_versions),
         cmocka_unit_test(other_files),
         cmocka_unit_test(every_bit),
         cmocka_unit_test(many_tensors),
         cmocka_unit_test(a_file_by_h5py),
+        cmocka_unit_test(members_in_heaps),
     };
 
     return cmocka_run_group_tests(tests, make_scratch, drop_scratch);
