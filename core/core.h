@@ -22,6 +22,8 @@
 #include <stdio.h>
 
 #ifdef __cplusplus
+#include <initializer_list>
+
 extern "C" {
 #endif
 
@@ -143,9 +145,18 @@ TP_API tp_tensor *tp_scope_return(tp_ctx *ctx, tp_scope s, tp_tensor *x);
 
 /* ---- making tensors ---------------------------------------------------------------------------------------------- */
 
+/* TP_LIST(type, a, b) is an array of them that lives as long as the call it is written in; C++ has no such literals. */
+#ifdef __cplusplus
+#define TP_LIST(type, ...) (std::initializer_list<type>{ __VA_ARGS__ }.begin())
+#define TP_COUNT(type, ...) ((int)std::initializer_list<type>{ __VA_ARGS__ }.size())
+#else
+#define TP_LIST(type, ...) ((type const[]){ __VA_ARGS__ })
+#define TP_COUNT(type, ...) ((int)(sizeof((type const[]){ __VA_ARGS__ }) / sizeof(type)))
+#endif
+
 /* TP_SHAPE(2, 3) stands for two arguments: the number of dimensions and their sizes.  TP_SCALAR is the shape of one
  * number. */
-#define TP_SHAPE(...) ((int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t))), ((const int64_t[]){ __VA_ARGS__ })
+#define TP_SHAPE(...) TP_COUNT(int64_t, __VA_ARGS__), TP_LIST(int64_t, __VA_ARGS__)
 #define TP_SCALAR 0, NULL
 
 TP_API tp_tensor *tp_empty(tp_ctx *ctx, tp_dtype t, int ndim, const int64_t *dim); /* values undefined */
@@ -321,8 +332,8 @@ struct tp_op {
     void (*backward_ops)(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx);
 };
 
-#define TP_IN(...) \
-    ((int)(sizeof((tp_tensor *[]){ __VA_ARGS__ }) / sizeof(tp_tensor *))), ((tp_tensor *const[]){ __VA_ARGS__ })
+/* TP_IN(a, b) stands for two arguments: the number of tensors and a list of them. */
+#define TP_IN(...) TP_COUNT(tp_tensor *, __VA_ARGS__), TP_LIST(tp_tensor *, __VA_ARGS__)
 
 /* Runs op on in[0..n_in) and records it when an input needs a gradient.  Returns out[0]. */
 TP_API tp_tensor *tp_apply(tp_ctx *ctx, const tp_op *op, const void *attr, int n_in, tp_tensor *const *in);

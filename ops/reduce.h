@@ -14,7 +14,7 @@ extern "C" {
 #endif
 
 /* TP_AXES(0, -1) stands for two arguments: a list of axes and its length.  TP_ALL_AXES is the list of all. */
-#define TP_AXES(...) ((const int[]){ __VA_ARGS__ }), ((int)(sizeof((int[]){ __VA_ARGS__ }) / sizeof(int)))
+#define TP_AXES(...) TP_LIST(int, __VA_ARGS__), TP_COUNT(int, __VA_ARGS__)
 #define TP_ALL_AXES NULL, 0
 
 /*

@@ -1,7 +1,7 @@
 /*
  * loader.h - data for training: samples by number, in an order that depends on seed and epoch alone, cut into
- * batches which a thread makes ahead of their use.  It knows nothing of what a sample is: models/text/data.h puts
- * texts on top of it.
+ * batches which threads make ahead of their use.  It knows nothing of what a sample is: samples.h puts tensors on top of
+ * it, models/text/data.h texts.
  */
 #ifndef TP_LOADER_H
 #define TP_LOADER_H
@@ -13,9 +13,9 @@ extern "C" {
 #endif
 
 /*
- * What a loader draws from.  The functions are called by the loader's thread, cut by the caller of tp_loader_batches
- * too, perhaps at the same time: they may read user but not change it, and know no context, no tensor and no
- * parallel region.
+ * What a loader draws from.  The functions are called by the loader's threads, make by several of them at a time, cut
+ * by the caller of tp_loader_batches too, perhaps at the same time: they may read user but not change it, and know no
+ * context, no tensor and no parallel region.
  */
 typedef struct tp_dataset {
     int64_t length; /* samples: 0 ... length - 1 */
@@ -39,8 +39,12 @@ typedef struct tp_loader_opts {
     uint64_t seed;
     int64_t  epochs;     /* 0: without end */
     int      prefetch;   /* batches made ahead: 2, at most 64; negative: none, each is made when it is asked for */
+    int      threads;    /* that make them: 1, at most 64; more than prefetch are no use.  The order stays the same */
     bool     no_shuffle; /* each epoch in the order 0, 1, 2, ... */
     bool     drop_last;  /* leaves out a last batch that is smaller than the others; with cut it has no effect */
+    /* A number >= 0 for every sample, copied: an epoch is then as many draws as there are samples, each in proportion to
+     * its weight, with replacement.  NULL: each sample once. */
+    const double *weights;
 } tp_loader_opts;
 
 /* A place in the data: batch `batch` of epoch `epoch`, both from 0. */
@@ -57,12 +61,14 @@ typedef struct tp_loader tp_loader;
  *   opts    NULL: the defaults
  *   returns the caller's, for tp_loader_free
  *
- *   The order of epoch e is a permutation drawn from (seed, e): the same on every machine, for any prefetch.
+ *   The order of epoch e is a permutation drawn from (seed, e): the same on every machine, for any prefetch and number
+ *   of threads.
  *
- *   fails   TP_EARG for a data set without samples or functions, or options out of range
+ *   fails   TP_EARG for a data set without samples or functions, options out of range, weights that are negative, no
+ *           numbers or all 0
  */
 TP_API tp_loader *tp_loader_new(tp_ctx *ctx, const tp_dataset *data, const tp_loader_opts *opts);
-/* Ends the thread, at any time, waiting for the batch that it is making; drops the batches that were made ahead. */
+/* Ends the threads, at any time, waiting for the batches that they are making; drops those that were made ahead. */
 TP_API void tp_loader_free(tp_loader *loader);
 
 /*

@@ -4,6 +4,8 @@
 
 #include "optim/optimizer.h"
 #include "optim/loader.h"
+#include "optim/samples.h"
+#include "optim/readers.h"
 #include "optim/train.h"
 
 #endif

@@ -83,6 +83,11 @@ bool tp_optim_step(tp_ctx *ctx, tp_optim *opt)
 
     if (!usable(ctx, "optim_step", opt))
         return false;
+    if (next_count(opt, INT64_MAX) < 0)
+        return tp_fail(ctx, TP_EARG,
+                       "optim_step: none of %zu parameters has a new gradient (the first is %s); call tp_backward, on a "
+                       "loss that depends on them, before each step",
+                       opt->n, opt->items[0].name) != NULL;
     while ((done = next_count(opt, done)) >= 0)
         if (!step_those(ctx, opt, done))
             return false;

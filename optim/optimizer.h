@@ -75,8 +75,8 @@ TP_API tp_optim *tp_lion_new(tp_ctx *ctx, tp_module *root, const tp_lion_opts *o
 /* Before or after the module, but before the context. */
 TP_API void tp_optim_free(tp_optim *opt);
 
-/* One step with the gradients there are; parameters without a new one are left alone.  Fails with TP_EARG when a
- * backward before it failed half-way (tp_grad_clear makes them good again). */
+/* One step with the gradients there are; parameters without a new one are left alone.  Fails with TP_EARG when none has
+ * a new one, or a backward before it failed half-way (tp_grad_clear makes them good again). */
 TP_API bool tp_optim_step(tp_ctx *ctx, tp_optim *opt);
 /* The learning rate of later steps; below 0 or NaN is passed over. */
 TP_API void   tp_optim_set_lr(tp_optim *opt, double lr);

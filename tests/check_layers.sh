@@ -51,6 +51,7 @@ code | awk '
                   "sys/syscall sys/sysinfo sys/time sys/types sys/uio sys/utsname sys/wait sys/auxv linux/mman immintrin " \
                   "x86intrin cpuid arm_neon omp sys/prctl linux/audit linux/filter linux/seccomp", a, " ")
         for (i = 1; i <= n; i++) known[a[i] ".h"] = 1
+        known["initializer_list"] = 1
         # third party: header -> files that may include it (extended regex), and how that is said
         party("^jansson", "^core/json\\.c$", "core/json.c")
         party("^pcre2", "^core/regex\\.c$", "core/regex.c")

@@ -1,5 +1,6 @@
 #!/bin/sh
-# What the built library shows: the shared one exports tp_ symbols alone, and all that the public headers declare; the static one
+# What the built library shows: the shared one exports tp_ symbols alone, each with a version (core/tapir.map), and all that the
+# public headers declare; the static one
 # has no other names than tp_ and tpi_, and no variables that can change but the named exceptions.  One line per finding.
 # usage: check_symbols.sh BUILD_FOLDER [root of the tree]
 set -eu
@@ -13,8 +14,12 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 nm -D --defined-only "$shared" | awk '{ sub(/@.*/, "", $NF); print $NF }' | sort -u >"$work/exported"
-grep -v -E '^(tp_[a-z0-9_]+|_init|_fini|_edata|_end|__bss_start)$' "$work/exported" |
-    sed "s|^|$(basename "$shared"): exports |" >"$work/findings" || true
+: >"$work/findings"
+[ ! -f "$root/core/tapir.map" ] || nm -D --defined-only "$shared" |
+    grep -v -E '@@?TAPIR_[0-9]+$|[ ](TAPIR_[0-9]+|_init|_fini|_edata|_end|__bss_start)$' |
+    sed "s|^.* |$(basename "$shared"): has no version: |" >>"$work/findings" || true
+grep -v -E '^(tp_[a-z0-9_]+|TAPIR_[0-9]+|_init|_fini|_edata|_end|__bss_start)$' "$work/exported" |
+    sed "s|^|$(basename "$shared"): exports |" >>"$work/findings" || true
 
 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here python3 - "$root" <<'END' | sort -u >"$work/declared"
 import sys, check_api, csource

@@ -202,7 +202,7 @@ static bool look_ahead(tp_ctx *ctx, tp_data *d)
     if (order == NULL)
         return false;
     end = order + d->n;
-    d->count.batches = tpi_order(&set, &o, 0, order, end);
+    d->count.batches = tpi_order(&set, &o, NULL, 0, order, end);
     for (int64_t b = 0; b < d->count.batches; b++) {
         tpi_batch_shape(d, order + begin, end[b] - begin, &rows, &width);
         d->count.places += rows * width;

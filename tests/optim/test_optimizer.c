@@ -289,7 +289,8 @@ static void test_used_up(void **state)
     tp_optim_step(ctx, opt);
     assert_true(same_bits(ctx, tp_grad(m.a.w), g)); /* readable until the next backward */
     p = copy_of(ctx, m.a.w);
-    assert_true(tp_optim_step(ctx, opt)); /* no new ones: nothing moves */
+    assert_false(tp_optim_step(ctx, opt)); /* no new ones: nothing moves */
+    check_failed(ctx, TP_EARG, "optim_step: none of 3 parameters has a new gradient (the first is a.weight)", NULL);
     assert_true(tp_grad_norm(ctx, opt) == 0);
     assert_true(same_bits(ctx, m.a.w, p));
     tp_copy_to(ctx, m.a.w, p);

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 typedef struct {
     int    rank;  /* 8 */
@@ -54,6 +55,7 @@ static const tp_adapter_type gated_lora = {
 int main(int argc, char **argv)
 {
     const char      *path = argc > 1 ? argv[1] : "gated.h5";
+    int              steps = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 200;
     tp_ctx          *ctx = tp_ctx_new(TP_CPU, 0);
     tp_llama_config  shape = { .vocab_size = 64, .hidden_size = 32, .intermediate_size = 48, .num_hidden_layers = 2,
                                .num_attention_heads = 4, .initializer_range = 0.2 };
@@ -67,7 +69,7 @@ int main(int argc, char **argv)
     printf("%d layers got an adapter\n", tp_attach(ctx, tp_llama_root(model), "(q|v)_proj|down_proj", &gated_lora, NULL));
     tp_optim *opt = tp_adamw_new(ctx, tp_llama_root(model), &(tp_adamw_opts){ .lr = 2e-2 });
 
-    for (int step = 0; step <= 200 && tp_ok(ctx); step++) {
+    for (int step = 0; step <= steps && tp_ok(ctx); step++) {
         tp_scope    s = tp_scope_begin(ctx);
         tp_lm_batch b = { .ids = tp_from(ctx, TP_I32, TP_SHAPE(4, 16), ids),
                           .target = tp_from(ctx, TP_I32, TP_SHAPE(4, 16), next) };

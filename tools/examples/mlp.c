@@ -1,10 +1,12 @@
 /* mlp.c - a network that is no transformer, on data of its own: two interleaved spirals told apart by an MLP.
  *
- *     cc mlp.c $(pkg-config --cflags --libs tapir) -lm -o mlp && ./mlp */
+ *     cc mlp.c $(pkg-config --cflags --libs tapir) -lm -o mlp
+ *     ./mlp [STEPS] */
 #include <tapir.h>
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { POINTS = 400, HIDDEN = 32, STEPS = 600 };
 
@@ -29,8 +31,9 @@ static tp_tensor *mlp_forward(tp_ctx *ctx, mlp *net, tp_tensor *x)
     return tp_linear_forward(ctx, &net->out, h);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    int            steps = argc > 1 ? (int)strtol(argv[1], NULL, 10) : STEPS;
     static float   xy[POINTS][2];
     static int32_t side[POINTS];
     tp_ctx        *ctx = tp_ctx_new(TP_CPU, 0);
@@ -47,7 +50,7 @@ int main(void)
     mlp_init(ctx, &net);
     tp_optim *opt = tp_adamw_new(ctx, &net.m, &(tp_adamw_opts){ .lr = 1e-2 });
 
-    for (int step = 1; step <= STEPS && tp_ok(ctx); step++) {
+    for (int step = 1; step <= steps && tp_ok(ctx); step++) {
         tp_scope   s = tp_scope_begin(ctx);
         tp_tensor *x = tp_from(ctx, TP_F32, TP_SHAPE(POINTS, 2), xy), *want = tp_from(ctx, TP_I32, TP_SHAPE(POINTS), side);
         tp_tensor *y = mlp_forward(ctx, &net, x), *loss = tp_cross_entropy(ctx, y, want, NULL);
