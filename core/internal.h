@@ -104,6 +104,8 @@ void       tpi_touch(tp_tensor *x);
 void       tpi_nd_init(tpi_nd *nd, int ndim, const int64_t *dim, int n, const tp_tensor *const *x);
 /* numpy's broadcast of two shapes; false when they do not fit. */
 bool       tpi_broadcast(const tp_tensor *a, const tp_tensor *b, int *ndim, int64_t *dim);
+/* "[4, -1]" into buf, which is returned: tp_shape_text of a shape that no tensor has yet. */
+char      *tpi_dims_text(int ndim, const int64_t *dim, char *buf, size_t size);
 /* axis in [0, ndim) from one that may be negative, or -1 with TP_EARG. */
 int        tpi_axis(tp_ctx *ctx, const char *op, const tp_tensor *x, int axis);
 

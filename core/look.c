@@ -50,22 +50,24 @@ bool tp_same_storage(const tp_tensor *a, const tp_tensor *b)
     return a != NULL && b != NULL && a->store != NULL && a->store == b->store;
 }
 
-char *tp_shape_text(const tp_tensor *x, char *buf, size_t size)
+char *tpi_dims_text(int ndim, const int64_t *dim, char *buf, size_t size)
 {
-    size_t n = 0;
+    size_t n = (size_t)snprintf(buf, size, "[");
 
-    if (buf == NULL || size == 0)
-        return buf;
-    buf[0] = '\0';
-    if (x == NULL) {
-        snprintf(buf, size, "NULL");
-        return buf;
-    }
-    n = (size_t)snprintf(buf, size, "[");
-    for (int i = 0; i < x->ndim && n < size; i++)
-        n += (size_t)snprintf(buf + n, size - n, "%s%lld", i ? ", " : "", (long long)x->dim[i]);
+    for (int i = 0; i < ndim && n < size; i++)
+        n += (size_t)snprintf(buf + n, size - n, "%s%lld", i ? ", " : "", (long long)dim[i]);
     if (n < size)
         snprintf(buf + n, size - n, "]");
+    return buf;
+}
+
+char *tp_shape_text(const tp_tensor *x, char *buf, size_t size)
+{
+    if (buf == NULL || size == 0)
+        return buf;
+    if (x != NULL)
+        return tpi_dims_text(x->ndim, x->dim, buf, size);
+    snprintf(buf, size, "NULL");
     return buf;
 }
 

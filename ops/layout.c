@@ -74,18 +74,6 @@ static void reshape_ops(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor
 
 static const tp_op reshape_op = { "reshape", sizeof(shape_attr), 1, 0, reshape_forward, reshape_backward, reshape_ops };
 
-/* "[4, -1]" into text, which is returned. */
-static char *asked_text(const shape_attr *a, char *text, size_t size)
-{
-    size_t at = (size_t)snprintf(text, size, "[");
-
-    for (int i = 0; i < a->ndim && at < size; i++)
-        at += (size_t)snprintf(text + at, size - at, "%s%lld", i > 0 ? ", " : "", (long long)a->dim[i]);
-    if (at < size)
-        (void)snprintf(text + at, size - at, "]");
-    return text;
-}
-
 /* Puts what is left over in the place of -1. */
 static bool fill_in(tp_ctx *ctx, const char *op, const tp_tensor *x, shape_attr *a)
 {
@@ -110,7 +98,7 @@ static bool fill_in(tp_ctx *ctx, const char *op, const tp_tensor *x, shape_attr 
         a->dim[open] = -1;
     tp_fail(ctx, TP_ESHAPE,
             "%s: the %lld elements of %s do not fill %s; expected as many, with at most one -1 for what is left over", op,
-            (long long)x->numel, tp_shape_text(x, text, sizeof text), asked_text(a, asked, sizeof asked));
+            (long long)x->numel, tp_shape_text(x, text, sizeof text), tpi_dims_text(a->ndim, a->dim, asked, sizeof asked));
     return false;
 }
 
