@@ -9,8 +9,8 @@
 void tp_conv2d_init(tp_ctx *ctx, tp_conv2d_layer *l, tp_module *parent, const char *name, int64_t in, int64_t out,
                     int64_t kernel_h, int64_t kernel_w, bool bias, tp_dtype t, const tp_conv_opts *opts)
 {
-    int64_t groups = opts && opts->groups > 0 ? opts->groups : 1, n = in / groups * kernel_h * kernel_w;
-    double  bound = 1 / sqrt(n > 0 ? (double)n : 1);
+    int64_t groups = opts && opts->groups > 0 ? opts->groups : 1;
+    double  n = (double)(in / groups) * (double)kernel_h * (double)kernel_w, bound = 1 / sqrt(n > 0 ? n : 1);
 
     if (l == NULL)
         return;

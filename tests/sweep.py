@@ -25,6 +25,8 @@ ANY_RESULT = {
 MINUS_ONE = {'tp_loader_batches', 'tp_tokenizer_id', 'tp_tokenizer_bos', 'tp_tokenizer_eos', 'tp_tokenizer_pad',
              'tp_tokenizer_unk'}
 # The context ends, or its error: they are called by the test itself.
+# What a call may return although its numbers make no sense, and who frees it.
+OWNED = {'tp_samples *': 'tp_samples_free'}
 BY_HAND = {'tp_ctx_new', 'tp_ctx_free', 'tp_ctx_finish', 'tp_error_clear'}
 # Take a NULL tensor as something that makes sense.
 NULL_IS_FINE = {'tp_scope_return'}
@@ -125,7 +127,10 @@ def call(result, name, arguments, enums):
     else:
         space = '' if result.endswith('*') else ' '
         lines += [f'    {result}{space}r = {name}({", ".join(values)});', '']
-        lines += ['    (void)ctx;', '    (void)g;', f'    return {test};']
+        lines += ['    (void)ctx;', '    (void)g;']
+        if result in OWNED:
+            lines += [f'    {OWNED[result]}(r);']
+        lines += [f'    return {test};']
     return lines + ['}', '']
 
 

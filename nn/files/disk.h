@@ -47,7 +47,9 @@ bool tpi_save_commit(tp_ctx *ctx, tpi_save *s) TPI_MUST_USE;
 void tpi_save_drop(tpi_save *s);
 /* n more bytes were written: the disk begins whenever enough has come together, so that it works meanwhile. */
 void tpi_save_wrote(tpi_save *s, size_t n);
-/* fsync of the directory that path stands in. */
-bool tpi_sync_parent(tp_ctx *ctx, const char *path) TPI_MUST_USE;
+/* The directory that path lies in, to be freed with tpi_free; NULL and TP_ENOMEM. */
+char *tpi_parent(tp_ctx *ctx, const char *path) TPI_MUST_USE;
+/* Makes names in dir durable, after path was renamed into it. */
+bool tpi_sync_dir(tp_ctx *ctx, const char *path, const char *dir) TPI_MUST_USE;
 
 #endif

@@ -225,7 +225,7 @@ static plan plan_of(const tpi_run *r, const tpi_window *c, tpi_conv_part part)
     p.as_is = c->size[0] == 1 && c->size[1] == 1 && c->stride[0] == 1 && c->stride[1] == 1 && c->pad[0] == 0 &&
               c->pad[1] == 0;
     work = (double)p.units * (double)p.outs * (double)p.taps * (double)p.places;
-    p.threads = work < TPI_PARALLEL_MIN || p.units < r->threads ? 1 : r->threads;
+    p.threads = work < (double)TPI_PARALLEL_MIN || p.units < r->threads ? 1 : r->threads;
     p.inner = p.threads > 1 ? 1 : r->threads;
     size = tpi_size_of(part == TPI_CONV_DX ? p.wide : c->t);
     p.fold = p.as_is ? 0 : aligned((size_t)(p.taps * p.rows * c->out[1] * size));

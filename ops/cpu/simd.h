@@ -1,6 +1,6 @@
 /*
  * simd.h - vectors of TPI_VL floats in the compiler's own types, and what plain C cannot say about them: fused
- * multiply-add (gcc 12 contracts nothing under -ffp-contract=on) and the transpose of a square.
+ * multiply-add (nothing is contracted by itself, -ffp-contract=off) and the transpose of a square.
  */
 #ifndef TPI_SIMD_H
 #define TPI_SIMD_H

@@ -14,7 +14,7 @@
 /* Inlined even without optimisation being sure: an op that is a constant must reach the switch inside. */
 #define TPI_INLINE static inline __attribute__((always_inline))
 
-/* Explicit, because gcc 12 contracts nothing under -ffp-contract=on, and so that vector code and remainder loops agree. */
+/* Explicit, because nothing is contracted by itself (-ffp-contract=off), and so that vector code and remainder loops agree. */
 TPI_INLINE float tpi_fma(float a, float b, float c)
 {
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
