@@ -138,8 +138,9 @@ typedef struct { size_t depth, serial; } tp_scope; /* nothing to look into */
 TP_API tp_scope   tp_scope_begin(tp_ctx *ctx);
 /* Releases every tensor made since s (inner scopes that were left open too), and every recorded call none of whose
  * outputs anybody holds any more.  What a backward from a tensor that lives on will need stays: a scope around each layer
- * or time step, left by tp_scope_return, is how the rest goes early.  Works on a failed context.  A scope that has ended already is passed over.  Fails
- * with TP_EARG when an op, a hook or a checkpointed function tries to end a scope around it. */
+ * or time step, left by tp_scope_return, is how the rest goes early.  Works on a failed context.  A scope that has ended
+ * already is passed over.  Fails with TP_EARG when an op, a hook or a checkpointed function tries to end a scope around
+ * it. */
 TP_API void       tp_scope_end(tp_ctx *ctx, tp_scope s);
 /* Ends s but hands x to the enclosing scope.  Returns x; NULL on a failed context, where x goes with s. */
 TP_API tp_tensor *tp_scope_return(tp_ctx *ctx, tp_scope s, tp_tensor *x);
@@ -282,9 +283,9 @@ typedef tp_tensor *(*tp_gradcheck_fn)(tp_ctx *ctx, void *user, tp_tensor *const 
 /*
  * Compares the gradients of sum(fn(in) * r), r random, by each f64 leaf among the inputs with central differences of
  * step eps (0: 1e-6): returns the greatest max|g - n| / max(1, max|n|) of an input, 1e-6 or less where all is right, NaN
- * after a failure and where a gradient is NaN.  Leaves need not be trainable; none of f64 is TP_EARG.  g is half of what two passes add up, so that writing into place and adding are both seen.  Inputs,
- * their gradients and flags are afterwards what they were; leaves that fn takes from elsewhere get gradients as by
- * tp_backward.
+ * after a failure and where a gradient is NaN.  Leaves need not be trainable; none of f64 is TP_EARG.  g is half of what
+ * two passes add up, so that writing into place and adding are both seen.  Inputs, their gradients and flags are
+ * afterwards what they were; leaves that fn takes from elsewhere get gradients as by tp_backward.
  */
 TP_API double     tp_gradcheck(tp_ctx *ctx, tp_gradcheck_fn fn, void *user, int n_in, tp_tensor *const *in, double eps);
 
