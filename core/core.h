@@ -285,7 +285,8 @@ typedef tp_tensor *(*tp_gradcheck_fn)(tp_ctx *ctx, void *user, tp_tensor *const 
  * step eps (0: 1e-6): returns the greatest max|g - n| / max(1, max|n|) of an input, 1e-6 or less where all is right, NaN
  * after a failure and where a gradient is NaN.  Leaves need not be trainable; none of f64 is TP_EARG.  g is half of what
  * two passes add up, so that writing into place and adding are both seen.  Inputs, their gradients and flags are
- * afterwards what they were; leaves that fn takes from elsewhere get gradients as by tp_backward.
+ * afterwards what they were; leaves that fn takes from elsewhere get gradients as by tp_backward.  For the differences fn
+ * runs with recording off: one that calls tp_grad_graph switches it on with tp_record.
  */
 TP_API double     tp_gradcheck(tp_ctx *ctx, tp_gradcheck_fn fn, void *user, int n_in, tp_tensor *const *in, double eps);
 
