@@ -114,7 +114,7 @@ static void call_backward(tp_ctx *ctx, tpi_rec *rec, tp_tensor **dy, tp_tensor *
 
     if (!goes_on(ctx, rec))
         return;
-    was = TPI_STRICT && !rec->keeps_all ? hide_unkept(ctx, rec, dy, &room) : NULL;
+    was = (TPI_STRICT || ctx->strict) && !rec->keeps_all ? hide_unkept(ctx, rec, dy, &room) : NULL;
     ctx->floor = ctx->n_scopes;
     if (tp_ok(ctx))
         (ctx->graph ? c->op->backward_ops : c->op->backward)(ctx, c, dy, dx);

@@ -79,6 +79,7 @@ struct tp_ctx {
     size_t             n_touched, cap_touched;
     int                depth;      /* of nested backward passes */
     bool               graph;      /* the pass that runs is recorded */
+    bool               strict;     /* backward functions see of values only what forward kept, as under sanitizers */
     size_t             walk_top;   /* the pass that runs walks below this place of the tape, */
     int64_t            walk_first; /* over calls older than this one; 0 and 0 when none runs */
 

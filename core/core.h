@@ -137,8 +137,10 @@ typedef struct { size_t depth, serial; } tp_scope; /* nothing to look into */
  * context. */
 TP_API tp_scope   tp_scope_begin(tp_ctx *ctx);
 /* Releases every tensor made since s (inner scopes that were left open too), and every recorded call none of whose
- * outputs anybody holds any more.  Works on a failed context.  A scope that has ended already is passed over.  Fails
- * with TP_EARG when an op, a hook or a checkpointed function tries to end a scope around it. */
+ * outputs anybody holds any more.  What a backward from a tensor that lives on will need stays: a scope around each layer
+ * or time step, left by tp_scope_return, is how the rest goes early.  Works on a failed context.  A scope that has ended
+ * already is passed over.  Fails with TP_EARG when an op, a hook or a checkpointed function tries to end a scope around
+ * it. */
 TP_API void       tp_scope_end(tp_ctx *ctx, tp_scope s);
 /* Ends s but hands x to the enclosing scope.  Returns x; NULL on a failed context, where x goes with s. */
 TP_API tp_tensor *tp_scope_return(tp_ctx *ctx, tp_scope s, tp_tensor *x);
@@ -257,7 +259,8 @@ TP_API bool       tp_grad_graph(tp_ctx *ctx, tp_tensor *y, int n, tp_tensor *con
 /* Switches recording; returns the previous state. */
 TP_API bool       tp_record(tp_ctx *ctx, bool on);
 TP_API bool       tp_recording(const tp_ctx *ctx);
-/* x cut off from what computed it: same values, no gradient. */
+/* x cut off from what computed it: same values, no gradient.  A state that is carried over steps, each with a backward of
+ * its own (truncated backpropagation through time), is detached and retained between them. */
 TP_API tp_tensor *tp_detach(tp_ctx *ctx, tp_tensor *x);
 
 typedef tp_tensor *(*tp_checkpoint_fn)(tp_ctx *ctx, void *user, tp_tensor *const *in);
@@ -279,19 +282,21 @@ TP_API void       tp_anomaly(tp_ctx *ctx, bool on);
 typedef tp_tensor *(*tp_gradcheck_fn)(tp_ctx *ctx, void *user, tp_tensor *const *in);
 /*
  * Compares the gradients of sum(fn(in) * r), r random, by each f64 leaf among the inputs with central differences of
- * step eps (0: 1e-6): returns the greatest max|g - n| / max(1, max|n|) of an input, NaN after a failure and where a
- * gradient is NaN.  g is half of what two passes add up, so that writing into place and adding are both seen.  Inputs,
- * their gradients and flags are afterwards what they were; leaves that fn takes from elsewhere get gradients as by
- * tp_backward.
+ * step eps (0: 1e-6): returns the greatest max|g - n| / max(1, max|n|) of an input, 1e-6 or less where all is right, NaN
+ * after a failure and where a gradient is NaN.  Leaves need not be trainable; none of f64 is TP_EARG.  g is half of what
+ * two passes add up, so that writing into place and adding are both seen.  Inputs, their gradients and flags are
+ * afterwards what they were; leaves that fn takes from elsewhere get gradients as by tp_backward.  For the differences fn
+ * runs with recording off: one that calls tp_grad_graph switches it on with tp_record.
  */
 TP_API double     tp_gradcheck(tp_ctx *ctx, tp_gradcheck_fn fn, void *user, int n_in, tp_tensor *const *in, double eps);
 
 /* ---- random numbers ---------------------------------------------------------------------------------------------- */
 
 /* Philox-4x32-10 with key = (seed, purpose, step, call within the step): a seed and a step are all the state there is.
- * Begins step 0. */
+ * Begins step 0.  A new context is as after tp_seed(ctx, 0): the same numbers in every run. */
 TP_API void       tp_seed(tp_ctx *ctx, uint64_t seed);
-/* Begins step n of the random numbers: a training loop calls it at the start of each step. */
+/* Begins step n of the random numbers, which do not depend on what was drawn before: a training loop calls it at the start
+ * of each step, and a measurement with a step of its own always gets the same samples. */
 TP_API void       tp_set_step(tp_ctx *ctx, uint64_t step);
 
 /* ---- ops of one's own -------------------------------------------------------------------------------------------- */
@@ -306,7 +311,7 @@ typedef struct tp_call {
     int          n_in, n_out, n_saved;
     tp_tensor  **in;    /* inputs; an optional one may be NULL */
     tp_tensor  **out;   /* outputs: out[0] is what forward returns, it sets the others, or leaves NULL */
-    tp_tensor  **saved; /* made by forward for backward: op->n_saved slots */
+    tp_tensor  **saved; /* made by forward for backward: op->n_saved slots, kept whole */
     const void  *attr;  /* op->attr_size bytes, copied from what tp_apply got (zeros for NULL) */
     uint64_t     keep;  /* set by forward: whose values backward reads */
 } tp_call;
@@ -320,12 +325,13 @@ struct tp_op {
     int         n_out;   /* 0 stands for 1; at most 32 */
     int         n_saved; /* at most 16 */
     /* Computes out[1..] and returns out[0], from c->in and c->attr.  Recording is off inside; what else it makes is
-     * released after. An output that is an input, or somebody else's tensor, is given a header of its own. */
+     * released after. An output that is an input, or somebody else's tensor, is given a header of its own.  Setting a slot
+     * behind n_out or n_saved is TP_EARG. */
     tp_tensor *(*forward)(tp_ctx *ctx, tp_call *c);
     /* Given dy[i] = dL/d(out[i]) (NULL where nothing used it; maybe strided; not to be written to), sets dx[i] =
-     * dL/d(in[i]), of the shape of in[i], for those that tp_wants; a NULL left there counts as zero.  NULL: the op is
-     * not differentiable.  Recording is off inside.  Of inputs and outputs that forward did not keep only shape and
-     * dtype may be read. */
+     * dL/d(in[i]), of the shape of in[i] and any floating dtype, for those that tp_wants; a NULL left there counts as
+     * zero.  NULL: the op is not differentiable.  Recording is off inside.  Of inputs and outputs that forward did not
+     * keep only shape and dtype may be read: their values may be gone or changed (tp_gradcheck finds an op that does). */
     void (*backward)(tp_ctx *ctx, tp_call *c, tp_tensor *const *dy, tp_tensor **dx);
     /* The same for tp_grad_graph, from public ops alone, which are recorded: recording is on inside.  It may be the
      * same function as backward.  NULL: the op has no second derivative. */

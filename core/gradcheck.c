@@ -87,12 +87,13 @@ static double compare(tp_ctx *ctx, tp_gradcheck_fn fn, void *user, tp_tensor *co
     return worst / scale;
 }
 
-/* One pass from the weighted sum of the result. */
+/* One pass from the weighted sum of the result.  It is strict, so that an op that forgets to keep what its backward reads
+ * is found where the values happen to be there still. */
 static bool pass(tp_ctx *ctx, tp_gradcheck_fn fn, void *user, tp_tensor *const *in)
 {
     tp_scope   s = tp_scope_begin(ctx);
     uint32_t   draws = ctx->draws;
-    bool       was = tp_record(ctx, true);
+    bool       was = tp_record(ctx, true), strict = ctx->strict;
     tp_tensor *y = fn(ctx, user, in), *r;
     double    *v;
 
@@ -103,7 +104,9 @@ static bool pass(tp_ctx *ctx, tp_gradcheck_fn fn, void *user, tp_tensor *const *
         v = tp_f64(ctx, r);
         for (int64_t i = 0; v != NULL && i < y->numel; i++)
             v[i] = weight(i);
+        ctx->strict = true;
         tp_backward_from(ctx, y, tpi_cast(ctx, r, (tp_dtype)y->dtype));
+        ctx->strict = strict;
     }
     tp_scope_end(ctx, s);
     return tp_ok(ctx);
@@ -165,6 +168,8 @@ double tp_gradcheck(tp_ctx *ctx, tp_gradcheck_fn fn, void *user, int n_in, tp_te
         if (checked[i])
             was[n++] = make_leaf(in[i]);
     }
+    if (n == 0)
+        tp_fail(ctx, TP_EARG, "gradcheck: none of %d inputs is an f64 leaf, so that nothing would be checked", n_in);
     for (int i = 0; i < PASSES && tp_ok(ctx); i++)
         pass(ctx, fn, user, in);
     for (int i = 0; i < n_in && tp_ok(ctx); i++)

@@ -89,7 +89,7 @@ const void *tp_values(tp_ctx *ctx, const tp_tensor *x)
 
 void *tp_raw(tp_ctx *ctx, tp_tensor *x)
 {
-    if (!on_host(ctx, "data", x))
+    if (!on_host(ctx, "raw", x))
         return NULL;
     tpi_touch(x);
     return x->data;
@@ -97,11 +97,11 @@ void *tp_raw(tp_ctx *ctx, tp_tensor *x)
 
 static void *typed(tp_ctx *ctx, tp_tensor *x, tp_dtype t)
 {
-    if (!on_host(ctx, "data", x))
+    if (!on_host(ctx, tp_dtype_name(t), x))
         return NULL;
     if ((tp_dtype)x->dtype != t)
-        return tp_fail(ctx, TP_EDTYPE, "data: the tensor is %s, asked for as %s", tp_dtype_name((tp_dtype)x->dtype),
-                       tp_dtype_name(t));
+        return tp_fail(ctx, TP_EDTYPE, "%s: the tensor is %s, asked for as %s", tp_dtype_name(t),
+                       tp_dtype_name((tp_dtype)x->dtype), tp_dtype_name(t));
     return tp_raw(ctx, x);
 }
 

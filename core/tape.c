@@ -14,10 +14,11 @@ static size_t align16(size_t n)
     return (n + 15) & ~(size_t)15;
 }
 
-/* One block of the pool: the record, three arrays of pointers, versions, attributes. */
+/* One block of the pool: the record, three arrays of pointers, versions, attributes.  Behind outputs and saved tensors
+ * there is a slot that stays NULL, to find a forward that writes more of them than its op says. */
 static tpi_rec *rec_new(tp_ctx *ctx, const tp_op *op, const void *attr, int n_in, tp_tensor *const *in)
 {
-    int      n_out = op->n_out ? op->n_out : 1, n_ptr = n_in + n_out + op->n_saved;
+    int      n_out = op->n_out ? op->n_out : 1, n_ptr = n_in + n_out + 1 + op->n_saved + 1;
     size_t   room = 0, at = sizeof(tpi_rec) + (size_t)n_ptr * sizeof(tp_tensor *) + (size_t)n_ptr * sizeof(uint32_t);
     tpi_rec *rec = tpi_pool_get(&ctx->pool, align16(at) + op->attr_size, &room);
 
@@ -32,8 +33,8 @@ static tpi_rec *rec_new(tp_ctx *ctx, const tp_op *op, const void *attr, int n_in
     rec->c.n_saved = op->n_saved;
     rec->c.in = (tp_tensor **)(void *)(rec + 1);
     rec->c.out = rec->c.in + n_in;
-    rec->c.saved = rec->c.out + n_out;
-    rec->version = (uint32_t *)(void *)(rec->c.saved + op->n_saved);
+    rec->c.saved = rec->c.out + n_out + 1;
+    rec->version = (uint32_t *)(void *)(rec->c.saved + op->n_saved + 1);
     if (n_in > 0)
         memcpy(rec->c.in, in, (size_t)n_in * sizeof *in);
     if (op->attr_size > 0 && attr != NULL)
@@ -191,6 +192,16 @@ static bool is_own(const tp_ctx *ctx, const tp_call *c, int i, size_t live)
     return made && y->refs == 1 && y->serial < 0;
 }
 
+static bool counts_fit(tp_ctx *ctx, const tp_call *c)
+{
+    if (c->out[c->n_out] != NULL)
+        tp_fail(ctx, TP_EARG, "%s: forward set c->out[%d], but the op's n_out says %d", c->op->name, c->n_out, c->n_out);
+    else if (c->saved[c->n_saved] != NULL)
+        tp_fail(ctx, TP_EARG, "%s: forward set c->saved[%d], but the op's n_saved says %d", c->op->name, c->n_saved,
+                c->n_saved);
+    return tp_ok(ctx);
+}
+
 /* Checks what forward has given; an output that is somebody else's tensor gets a header of its own. */
 static bool outputs_fit(tp_ctx *ctx, tp_call *c, size_t live)
 {
@@ -217,7 +228,7 @@ static bool tidy(tp_ctx *ctx, tp_call *c, size_t live)
 {
     bool ok = true;
 
-    if (!outputs_fit(ctx, c, live))
+    if (!counts_fit(ctx, c) || !outputs_fit(ctx, c, live))
         return false;
     for (int i = 0; i < c->n_saved; i++)
         tp_retain(c->saved[i]);

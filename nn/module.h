@@ -43,7 +43,8 @@ struct tp_param {
 
 /* ---- the tree ---------------------------------------------------------------------------------------------------- */
 
-/* Fills m and appends it to parent's children (NULL: a root).  The struct around m must outlive its parent's use.
+/* Fills m, whatever was in it, and appends it to parent's children (NULL: a root, in training mode).  The struct around m
+ * must outlive its parent's use.
  * Fails with TP_EARG when the parent has a child of that name, or m is in the tree already (it is left alone then). */
 TP_API void tp_module_init(tp_ctx *ctx, tp_module *m, tp_module *parent, const char *kind, const char *name);
 /* Memory for a module struct of size bytes (at least sizeof(tp_module)), zeroed, freed by tp_module_free; NULL after a

@@ -64,7 +64,7 @@ TP_API tp_tensor *tp_linear_cross_entropy(tp_ctx *ctx, tp_tensor *x, tp_tensor *
 /*
  * tp_mse (x - t)^2, tp_l1 |x - t|, tp_huber (0.5 (x - t)^2 up to delta, linear beyond), mean over all elements.
  *
- *   x, t    shapes that broadcast, equal dtypes  float
+ *   x, t    shapes that broadcast, equal dtypes  float; [n, 1] beside [n] makes n x n differences of them: tp_squeeze
  *   delta   > 0
  *   opts    sum
  *   returns []

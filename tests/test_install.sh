@@ -54,6 +54,11 @@ check char_gpt "x < 2.1"
 [ "$(grep -v "^step" gpt.txt | wc -c)" -gt 250 ]
 ./autoencoder "$data/digits.csv" | sed -n 's/^step 800  loss \([0-9.]*\) .*/\1/p' > out.txt
 check autoencoder "x > 0 && x < 0.025"
+./gru | sed -n 's/^on new numbers *error //p' > out.txt
+check gru "x > 0 && x < 0.02"
+./bilinear_attention > out.txt
+awk '/^largest/ { ok = $NF < 1e-6 } END { exit !ok }' out.txt
+check bilinear_attention "x > 85"
 ./policy_gradient | sed -n 's/^round 60 .*: \([0-9.]*\) of 200/\1/p' > out.txt
 check policy_gradient "x > 150"
 ./two_optimizers "$data/digits.csv" > out.txt

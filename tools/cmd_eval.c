@@ -15,13 +15,14 @@ typedef struct {
 } question;
 
 typedef struct {
-    tp_ctx    *ctx;
-    tp_llama  *model;
-    const cli *c;
-    judge_kind metric;
-    FILE      *out; /* NULL: answers are not written */
-    question  *q;   /* a batch */
-    int64_t    batch, n, right, all;
+    tp_ctx      *ctx;
+    tp_llama    *model;
+    tp_template *t; /* NULL before the first question */
+    const cli   *c;
+    judge_kind   metric;
+    FILE        *out; /* NULL: answers are not written */
+    question    *q;   /* a batch */
+    int64_t      batch, n, right, all;
 } evaluation;
 
 /* The 95 % interval of a share by Wilson's score (1927). */
@@ -99,7 +100,7 @@ static bool read_question(evaluation *e, tpi_json *j, const lines *in)
         tp_fail(e->ctx, TP_EFORMAT, "%s:%ld: expected prompt, or instruction", in->name, in->line);
     *q = (question){ .line = j, .number = in->line };
     ok = tp_ok(e->ctx) &&
-         session_prompt(e->ctx, e->model, e->c, prompt ? prompt : both, strlen(prompt ? prompt : both), &q->prompt);
+         session_prompt(e->ctx, e->model, e->c, &e->t, prompt ? prompt : both, strlen(prompt ? prompt : both), &q->prompt);
     tpi_free(both);
     e->n++;
     return ok;
@@ -122,6 +123,7 @@ static void answers(evaluation *e)
         }
     flush_batch(e);
     lines_close(&in);
+    tp_template_free(e->t);
     tpi_free(e->q);
     if (tp_ok(e->ctx) && e->all == 0)
         tp_fail(e->ctx, TP_EFORMAT, "%s: there is no question in it", cli_text(e->c, "data"));

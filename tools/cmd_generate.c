@@ -68,7 +68,8 @@ static char *read_prompt(tp_ctx *ctx, const char *arg, size_t *n)
 static void generate(tp_ctx *ctx, tp_llama *model, const cli *c, const char *prompt, size_t n)
 {
     stream s = { ctx, tp_decoder_new(ctx, tp_llama_tokenizer(model), TP_SKIP_SPECIAL), cli_text(c, "stop"), "" };
-    tp_ids ids = { 0 }, out = { 0 };
+    tp_template     *t = NULL;
+    tp_ids           ids = { 0 }, out = { 0 };
     tp_generate_opts o = { .max_new = cli_int(c, "max-new"),
                            .temperature = cli_real(c, "temperature"),
                            .top_k = cli_int(c, "top-k"),
@@ -77,12 +78,13 @@ static void generate(tp_ctx *ctx, tp_llama *model, const cli *c, const char *pro
                            .on_token = on_token };
     const char      *rest;
 
-    if (session_prompt(ctx, model, c, prompt, n, &ids) && tp_generate(ctx, model, 1, &ids, &out, &o)) {
+    if (session_prompt(ctx, model, c, &t, prompt, n, &ids) && tp_generate(ctx, model, 1, &ids, &out, &o)) {
         rest = tp_decoder_end(ctx, s.decoder);
         if (rest != NULL && emit(&s, rest))
             fputs(s.tail, stdout);
         putchar('\n');
     }
+    tp_template_free(t);
     tp_ids_free(&ids);
     tp_ids_free(&out);
     tp_decoder_free(s.decoder);

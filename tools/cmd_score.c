@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* Scores one line; a line with only "text" is scored from its first token, behind bos, else eos. */
-static bool score_line(tp_ctx *ctx, tp_llama *model, const cli *c, const tpi_json *j, const char *where,
+static bool score_line(tp_ctx *ctx, tp_llama *model, const cli *c, tp_template **t, const tpi_json *j, const char *where,
                        tp_lm_score_result *r)
 {
     const tp_tokenizer *tok = tp_llama_tokenizer(model);
@@ -16,7 +16,7 @@ static bool score_line(tp_ctx *ctx, tp_llama *model, const cli *c, const tpi_jso
     bool        ok = false;
 
     if (prompt != NULL && completion != NULL) {
-        ok = session_prompt(ctx, model, c, prompt, strlen(prompt), &front) &&
+        ok = session_prompt(ctx, model, c, t, prompt, strlen(prompt), &front) &&
              tp_tokenize(ctx, tok, completion, strlen(completion), 0, &back);
     } else if (text != NULL) {
         int32_t first = tp_tokenizer_bos(tok) >= 0 ? tp_tokenizer_bos(tok) : tp_tokenizer_eos(tok);
@@ -39,10 +39,11 @@ static bool score_line(tp_ctx *ctx, tp_llama *model, const cli *c, const tpi_jso
 
 static int run(cli *c)
 {
-    tp_ctx   *ctx = session_ctx(c);
-    lines     in = { 0 };
-    tp_llama *model = lines_open(ctx, &in, cli_text(c, "data")) ? session_model(ctx, c) : NULL;
-    tpi_json *j;
+    tp_ctx      *ctx = session_ctx(c);
+    lines        in = { 0 };
+    tp_llama    *model = lines_open(ctx, &in, cli_text(c, "data")) ? session_model(ctx, c) : NULL;
+    tp_template *t = NULL;
+    tpi_json    *j;
 
     session_adapter(ctx, model, c, true);
     while (tp_ok(ctx) && (j = lines_json(ctx, &in)) != NULL) {
@@ -50,7 +51,7 @@ static int run(cli *c)
         char               where[4200];
 
         snprintf(where, sizeof where, "%s:%ld", in.name, in.line);
-        if (score_line(ctx, model, c, j, where, &r)) {
+        if (score_line(ctx, model, c, &t, j, where, &r)) {
             printf("{\"logprob\": %.17g, \"tokens\": %lld, \"greedy\": %s}\n", r.logprob, (long long)r.tokens,
                    r.greedy ? "true" : "false");
             fflush(stdout);
@@ -58,6 +59,7 @@ static int run(cli *c)
         tpi_json_free(j);
     }
     lines_close(&in);
+    tp_template_free(t);
     return session_end(ctx, model);
 }
 

@@ -16,8 +16,10 @@ tp_llama    *session_model(tp_ctx *ctx, const cli *c);
 void         session_adapter(tp_ctx *ctx, tp_llama *model, const cli *c, bool frozen);
 /* Prints the context's error if there is one, frees both, returns the exit code. */
 int          session_end(tp_ctx *ctx, tp_llama *model);
-/* The ids of a prompt under --template: a user's turn and the opening of the answer, or the bare text. */
-bool         session_prompt(tp_ctx *ctx, tp_llama *model, const cli *c, const char *text, size_t n, tp_ids *ids);
+/* The ids of a prompt under --template: a user's turn and the opening of the answer, or the bare text.  *t is NULL before
+ * the first prompt, and afterwards the template for the next ones, which the caller frees. */
+bool         session_prompt(tp_ctx *ctx, tp_llama *model, const cli *c, tp_template **t, const char *text, size_t n,
+                            tp_ids *ids);
 /* The peak of the process's resident memory in MiB. */
 double       session_peak_mib(void);
 

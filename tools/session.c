@@ -76,12 +76,11 @@ double session_peak_mib(void)
     return kib / 1024;
 }
 
-bool session_prompt(tp_ctx *ctx, tp_llama *model, const cli *c, const char *text, size_t n, tp_ids *ids)
+bool session_prompt(tp_ctx *ctx, tp_llama *model, const cli *c, tp_template **t, const char *text, size_t n, tp_ids *ids)
 {
-    tp_template *t = tp_template_new(ctx, tp_llama_tokenizer(model), cli_text(c, "template"));
-    tp_turn      turn = { "user", text, n };
-    bool         ok = t != NULL && tp_template_encode(ctx, t, &turn, 1, true, ids, NULL);
+    tp_turn turn = { "user", text, n };
 
-    tp_template_free(t);
-    return ok;
+    if (*t == NULL)
+        *t = tp_template_new(ctx, tp_llama_tokenizer(model), cli_text(c, "template"));
+    return *t != NULL && tp_template_encode(ctx, *t, &turn, 1, true, ids, NULL);
 }

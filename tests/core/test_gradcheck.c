@@ -49,6 +49,19 @@ static tp_tensor *square(tp_ctx *ctx, void *user, tp_tensor *const *in)
     return tp_apply(ctx, &square_op, user, 1, in);
 }
 
+/* The same, but it keeps nothing, although backward reads its input. */
+static tp_tensor *forgetful_forward(tp_ctx *ctx, tp_call *c)
+{
+    return own_times(ctx, c->in[0], c->in[0], 0);
+}
+
+static const tp_op forgetful_op = { "forgetful", sizeof(fault), 1, 0, forgetful_forward, square_backward, NULL };
+
+static tp_tensor *forgetful(tp_ctx *ctx, void *user, tp_tensor *const *in)
+{
+    return tp_apply(ctx, &forgetful_op, user, 1, in);
+}
+
 static void finds_faults(void **state)
 {
     tp_ctx    *ctx = own_ctx();
@@ -136,7 +149,7 @@ static tp_tensor *nothing(tp_ctx *ctx, void *user, tp_tensor *const *in)
 static void failures(void **state)
 {
     tp_ctx    *ctx = own_ctx();
-    tp_tensor *x = tp_ones(ctx, TP_F64, TP_SHAPE(3));
+    tp_tensor *x = tp_ones(ctx, TP_F64, TP_SHAPE(3)), *single;
     fault      f = RIGHT;
 
     (void)state;
@@ -149,6 +162,12 @@ static void failures(void **state)
     own_error(ctx, TP_EARG, "gradcheck: no function");
     assert_true(isnan(tp_gradcheck(ctx, square, &f, 33, &x, 0)));
     own_error(ctx, TP_EARG, "33 inputs");
+    assert_true(isnan(tp_gradcheck(ctx, forgetful, &f, 1, &x, 0)));
+    own_error(ctx, TP_EARG, "c->keep");
+    own_equal(ctx, x, OWN_VALUES(1, 1, 1));
+    single = tp_ones(ctx, TP_F32, TP_SHAPE(3));
+    assert_true(isnan(tp_gradcheck(ctx, square, &f, 1, &single, 0)));
+    own_error(ctx, TP_EARG, "none of 1 inputs is an f64 leaf");
     assert_true(isnan(tp_gradcheck(NULL, square, &f, 1, &x, 0)));
     tp_ctx_free(ctx);
 }

@@ -109,6 +109,37 @@ static tp_tensor *dead_forward(tp_ctx *ctx, tp_call *c)
     return y;
 }
 
+static tp_tensor *saving_forward(tp_ctx *ctx, tp_call *c)
+{
+    c->saved[c->n_saved] = own_times(ctx, c->in[0], NULL, 2);
+    return own_times(ctx, c->in[0], NULL, 1);
+}
+
+static tp_tensor *second_forward(tp_ctx *ctx, tp_call *c)
+{
+    c->out[c->n_out] = own_times(ctx, c->in[0], NULL, 2);
+    return own_times(ctx, c->in[0], NULL, 1);
+}
+
+/* Slots that the op has not asked for: an error, not another's memory. */
+static void more_than_the_op_says(void **state)
+{
+    static const tp_op none = { "faulty", 0, 0, 0, saving_forward, own_add_backward, NULL };
+    static const tp_op one = { "faulty", 0, 0, 1, saving_forward, own_add_backward, NULL };
+    static const tp_op out = { "faulty", 0, 0, 1, second_forward, own_add_backward, NULL };
+    tp_ctx    *ctx = own_ctx();
+    tp_tensor *x = own_leaf(ctx, TP_F64, 2, 1);
+
+    (void)state;
+    assert_null(tp_apply(ctx, &none, NULL, TP_IN(x)));
+    own_error(ctx, TP_EARG, "faulty: forward set c->saved[0], but the op's n_saved says 0");
+    assert_null(tp_apply(ctx, &one, NULL, TP_IN(x)));
+    own_error(ctx, TP_EARG, "faulty: forward set c->saved[1], but the op's n_saved says 1");
+    assert_null(tp_apply(ctx, &out, NULL, TP_IN(x)));
+    own_error(ctx, TP_EARG, "faulty: forward set c->out[1], but the op's n_out says 1");
+    tp_ctx_free(ctx);
+}
+
 static void faulty_ops(void **state)
 {
     static const tp_op shape = { "faulty", 0, 1, 0, careless_forward, wrong_shape_backward, NULL };
@@ -239,6 +270,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(backward_twice),
         cmocka_unit_test(no_scalar_and_nothing_trainable),
+        cmocka_unit_test(more_than_the_op_says),
         cmocka_unit_test(faulty_ops),
         cmocka_unit_test(outputs_get_their_own_header),
         cmocka_unit_test(many_inputs),
