@@ -117,8 +117,8 @@ static bool check_tied(tp_state *st, const tpi_met *m, const char *name, const t
 
     if (first == NULL || second == NULL || st->pass != TPI_CHECK || !fits(st, second, name, x))
         return tp_ok(st->ctx);
-    if (!tpi_bytes_hash(st->f, &first->bytes, first->seen.key, false) ||
-        !tpi_bytes_hash(st->f, &second->bytes, second->seen.key, false))
+    if (!tpi_bytes_hash(st->f, &first->bytes, first->seen.key) ||
+        !tpi_bytes_hash(st->f, &second->bytes, second->seen.key))
         return false;
     if (first->bytes.hash != second->bytes.hash)
         tpi_state_misfit(st, "\"%.300s\" and \"%.300s\" differ, expected one tensor of two names", m->name, name);

@@ -10,7 +10,7 @@
 enum {
     PIECE = 1 << 20,
     ALONE = 4 << 20,  /* bytes that one thread reads */
-    AHEAD = 32 << 20, /* bytes behind these that will be wanted soon */
+    AHEAD = 64 << 20, /* bytes behind these that will be wanted soon */
     MOST_THREADS = 4
 };
 
