@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* ---- reading --------------------------------------------------------------------------------------------------------- */
@@ -141,6 +142,27 @@ static int dir_length(const char *path)
     return slash ? (int)(slash - path) + 1 : 0;
 }
 
+char *tpi_dir_of(tp_ctx *ctx, const char *path)
+{
+    int n = dir_length(path);
+
+    return tpi_strndup(ctx, n ? path : ".", n ? (size_t)n : 1);
+}
+
+bool tpi_save_room(tp_ctx *ctx, const char *path, int64_t bytes)
+{
+    char          *dir = tpi_dir_of(ctx, path);
+    struct statvfs v;
+    bool           known = dir && statvfs(dir, &v) == 0 && v.f_blocks > 0;
+    double         room = !known ? 0 : (double)(geteuid() == 0 ? v.f_bfree : v.f_bavail) * (double)v.f_frsize;
+
+    tpi_free(dir);
+    if (known && (double)bytes > room)
+        tp_fail(ctx, TP_EIO, "%.700s: not enough room: it needs %lld bytes, the file system has %.0f free", path,
+                (long long)bytes, room);
+    return tp_ok(ctx);
+}
+
 /* A number follows the process id when a file of that name is there: another thread's, or one that a process of the
  * same id left. */
 static bool create_tmp(tp_ctx *ctx, tpi_save *s)
@@ -173,7 +195,7 @@ bool tpi_save_begin(tp_ctx *ctx, tpi_save *s, const char *path)
         return false;
     }
     s->path = tpi_strdup(ctx, path);
-    s->dir = dir_length(path) ? tpi_strndup(ctx, path, (size_t)dir_length(path)) : tpi_strdup(ctx, ".");
+    s->dir = tpi_dir_of(ctx, path);
     if (!s->path || !s->dir || !create_tmp(ctx, s)) {
         if (s->fd < 0) {
             tpi_free(s->tmp); /* nothing of that name is ours */
@@ -223,7 +245,7 @@ static int sync_fd(int fd)
 }
 
 /* File systems that cannot sync a directory say EINVAL; the rename is then as durable as they make it. */
-static bool sync_dir(tp_ctx *ctx, const char *path, const char *dir)
+bool tpi_sync_dir(tp_ctx *ctx, const char *path, const char *dir)
 {
     int  fd = open_again(dir, O_RDONLY | O_DIRECTORY, 0);
     bool ok;
@@ -233,15 +255,6 @@ static bool sync_dir(tp_ctx *ctx, const char *path, const char *dir)
     ok = sync_fd(fd) == 0 || errno == EINVAL || errno == ENOTSUP ||
          io_error(ctx, path, "make the new name durable (fsync of its directory)");
     close(fd);
-    return ok;
-}
-
-bool tpi_sync_parent(tp_ctx *ctx, const char *path)
-{
-    char *dir = dir_length(path) ? tpi_strndup(ctx, path, (size_t)dir_length(path)) : tpi_strdup(ctx, ".");
-    bool  ok = dir && sync_dir(ctx, path, dir);
-
-    tpi_free(dir);
     return ok;
 }
 
@@ -258,7 +271,7 @@ bool tpi_save_commit(tp_ctx *ctx, tpi_save *s)
     if (ok) {
         tpi_free(s->tmp);
         s->tmp = NULL;
-        ok = sync_dir(ctx, s->path, s->dir);
+        ok = tpi_sync_dir(ctx, s->path, s->dir);
     }
     tpi_save_drop(s);
     return ok;
