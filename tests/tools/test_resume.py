@@ -230,7 +230,7 @@ class Choosing(Case):
             self.run_ok(damage, *more, "--stop-after", 6)
             best = self.path(damage, "adapter.h5")
             data = bytearray(self.bytes(damage, "adapter.h5"))
-            data[data.rfind(b"\x3f") if damage == "bit" else -1] ^= 1
+            data[2000] ^= 1  # among the values
             os.unlink(best)
             if damage != "none":
                 with open(best, "wb") as f:
