@@ -142,7 +142,10 @@ bool tp_state_save(tp_ctx *ctx, const char *path, const char *kind, tp_state_fn 
 
     if (!tp_ok(ctx) || path == NULL || kind == NULL || fn == NULL || strcmp(kind, "safetensors") == 0)
         return tp_fail(ctx, TP_EARG, "state_save: a path, a kind of Tapir checkpoint and a function are needed") != NULL;
-    st.w = tp_writer_open(ctx, path, kind);
+    fn(ctx, user, &st);
+    forget_met(&st);
+    if (tp_ok(ctx) && tpi_save_room(ctx, path, st.bytes))
+        st.w = tp_writer_open(ctx, path, kind);
     if (st.w != NULL)
         fn(ctx, user, &st);
     ok = tp_writer_close(ctx, st.w);

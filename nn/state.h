@@ -32,8 +32,8 @@ extern "C" {
 
 typedef struct tp_state tp_state;
 
-/* Names what belongs to the state, by the calls below, in any order.  It runs once for saving, and twice for loading:
- * first to see whether everything fits, while nothing is changed, then to load. */
+/* Names what belongs to the state, by the calls below, in any order.  It runs twice: for saving first to see how much room
+ * that needs, for loading first to see whether everything fits, while nothing is changed; then to save or to load. */
 typedef void (*tp_state_fn)(tp_ctx *ctx, void *user, tp_state *st);
 
 typedef struct tp_load_opts {
@@ -47,7 +47,8 @@ typedef struct tp_load_opts {
  *
  *   kind    "model", "adapter", "training", "tokens", "tensors" (of one's own), see tp_writer_open
  *
- *   fails   TP_EIO with the path; what tp_writer_tensor and fn fail with.  Then path is as it was
+ *   fails   TP_EIO with the path, also before anything is written where the file system has no room for it; what
+ *           tp_writer_tensor and fn fail with.  Then path is as it was
  */
 TP_API bool tp_state_save(tp_ctx *ctx, const char *path, const char *kind, tp_state_fn fn, void *user);
 /*

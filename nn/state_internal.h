@@ -27,7 +27,8 @@ struct tp_state {
     tp_ctx      *ctx;
     tpi_pass     pass;
     tp_load_opts opts;
-    tp_writer   *w;
+    tp_writer   *w;    /* NULL while saving: only sizes are added up */
+    int64_t      bytes; /* of the tensors and texts so far */
     tp_file     *f;
     bool        *wanted; /* of each entry of f */
     tpi_met     *met;

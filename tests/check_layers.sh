@@ -49,7 +49,7 @@ code | awk '
                   "stddef stdint stdio stdlib string time threads wchar dirent dlfcn fcntl getopt glob libgen malloc poll " \
                   "pthread sched semaphore strings termios unistd sys/file sys/ioctl sys/mman sys/resource sys/stat " \
                   "sys/syscall sys/sysinfo sys/time sys/types sys/uio sys/utsname sys/wait sys/auxv linux/mman immintrin " \
-                  "x86intrin cpuid arm_neon omp sys/prctl linux/audit linux/filter linux/seccomp", a, " ")
+                  "x86intrin cpuid arm_neon omp sys/prctl sys/statvfs linux/audit linux/filter linux/seccomp", a, " ")
         for (i = 1; i <= n; i++) known[a[i] ".h"] = 1
         known["initializer_list"] = 1
         # third party: header -> files that may include it (extended regex), and how that is said

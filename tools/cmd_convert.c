@@ -1,5 +1,6 @@
 /* cmd_convert.c - a model from one format of files to another. */
 #include "tools/commands.h"
+#include "tools/foreign.h"
 
 #include <stdio.h>
 
@@ -12,14 +13,22 @@ static void on_message(void *user, tp_level level, const char *text)
 
 static int run(cli *c)
 {
-    tp_ctx *ctx = tp_ctx_new(TP_CPU, 0);
+    const char *in = cli_operand(c);
+    bool        foreign = cli_flag(c, "foreign");
+    char        name[FOREIGN_NAME];
+    tp_ctx     *ctx;
 
+    if (foreign && !foreign_import(c, in, FOREIGN_MODEL, name))
+        return 1;
+    ctx = tp_ctx_new(TP_CPU, 0);
     if (!cli_flag(c, "quiet"))
         tp_on_message(ctx, on_message, NULL);
-    tp_convert(ctx, cli_operand(c), cli_operand_at(c, 1),
+    tp_convert(ctx, foreign ? name : in, cli_operand_at(c, 1),
                &(tp_convert_opts){ .dtype = cli_text(c, "dtype"),
                                    .overwrite = cli_flag(c, "overwrite"),
                                    .shard = (int64_t)(cli_real(c, "shard") * 1e6) });
+    if (foreign)
+        foreign_rename(ctx, name, in);
     return session_end(ctx, NULL);
 }
 
@@ -27,6 +36,7 @@ static const cli_option options[] = {
     { "dtype", CLI_CHOICE, NULL, 0, 0, "f32|f16|bf16|q8_0", "of the new file; without it each tensor keeps its own" },
     { "overwrite", CLI_FLAG, NULL, 0, 0, NULL, "replace OUT if it is there" },
     { "shard", CLI_REAL, "5000", 0.001, 1e9, NULL, "MB of tensors in one safetensors file of a directory" },
+    { "foreign", CLI_FLAG, NULL, 0, 0, NULL, "IN is an HDF5 file that Tapir did not write; it is read in a process of its own" },
     { "quiet", CLI_FLAG, NULL, 0, 0, NULL, "no warnings" },
     { NULL, CLI_FLAG, NULL, 0, 0, NULL, NULL },
 };
@@ -43,7 +53,9 @@ const cli_command cmd_convert = {
         "only, and for matrices whose rows are multiples of 32; in GGUF one-dimensional tensors are always f32, which\n"
         "loses nothing.  Tied weights are stored once.\n\n"
         "OUT appears when it is complete and on the disk; before, and after any error, what was there is untouched.  A\n"
-        "directory is replaced only if it holds no others.  Adapters and training states are not converted.\n",
+        "directory is replaced only if it holds no others.  Adapters and training states are not converted.\n\n"
+        "With --foreign IN is an HDF5 file of h5py, Keras or another writer: its data sets of numbers become bare tensors,\n"
+        "with '.' for each '/' in their names.\n",
     .options = options,
     .operand = "IN OUT",
     .operands = 2,

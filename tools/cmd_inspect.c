@@ -77,7 +77,7 @@ static int run(cli *c)
     tp_ctx                  *ctx;
     tp_file                 *f;
 
-    if (foreign && !foreign_import(c, path, cli_flag(c, "identity"), name))
+    if (foreign && !foreign_import(c, path, cli_flag(c, "identity") ? FOREIGN_VALUES : FOREIGN_NAMES, name))
         return 1;
     ctx = tp_ctx_new(TP_CPU, 0);
     f = tp_file_open(ctx, foreign ? name : path);
@@ -91,6 +91,8 @@ static int run(cli *c)
             printf("identity %s\n", tp_file_identity(ctx, f));
     }
     tp_file_close(f);
+    if (foreign)
+        foreign_rename(ctx, name, path);
     return tp_ctx_finish(ctx);
 }
 

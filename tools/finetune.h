@@ -6,6 +6,18 @@
 #include "tools/cli.h"
 #include "tools/run_folder.h"
 
+/* A file's content, and what a run comes from; hashes are of 32 digits, "" where there is nothing. */
+typedef struct run_source {
+    int64_t bytes;
+    char    hash[33];
+} run_source;
+
+typedef struct run_origin {
+    run_source data, valid;
+    int64_t    parent_step;
+    char       parent[33]; /* the identity of the checkpoint before */
+} run_origin;
+
 typedef struct finetune {
     const cli  *c;
     tp_ctx     *ctx;
@@ -21,6 +33,7 @@ typedef struct finetune {
     const char *identity;   /* of the base as it was loaded */
     const char *checkpoint; /* that the run goes on from; NULL: it begins anew */
     const char *train_json; /* options that change results */
+    run_origin  from;
     bool        same_folder; /* the checkpoint is one of this run's folder */
     int64_t     first;       /* steps that were done before */
     tp_progress progress;

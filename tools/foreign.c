@@ -44,9 +44,10 @@ static void limit(int what, rlim_t most)
 }
 
 /* In the new process: descriptors 0 to 3 and limits, then the program anew.  HDF5's settings are not inherited. */
-static void start(int file, int out, int messages, bool values, rlim_t seconds)
+static void start(int file, int out, int messages, foreign_what what, rlim_t seconds)
 {
-    char *argv[] = { (char[]){ "tapir" }, (char[]){ FOREIGN_OPTION }, values ? (char[]){ "values" } : (char[]){ "names" }, NULL };
+    static char words[][8] = { "names", "values", "model" };
+    char *argv[] = { (char[]){ "tapir" }, (char[]){ FOREIGN_OPTION }, words[what], NULL };
     int   null = open("/dev/null", O_RDWR | O_CLOEXEC), high[4], fd[4] = { null, out, messages, file }, i;
     char **e, **keep = environ;
 
@@ -71,7 +72,7 @@ static void start(int file, int out, int messages, bool values, rlim_t seconds)
     _exit(3);
 }
 
-static bool begin(reader *r, int file, bool values)
+static bool begin(reader *r, int file, foreign_what what)
 {
     int pair[2];
 
@@ -81,7 +82,7 @@ static bool begin(reader *r, int file, bool values)
     r->messages = memfd_create("messages", MFD_CLOEXEC);
     r->pid = r->messages >= 0 ? fork() : -1;
     if (r->pid == 0)
-        start(file, pair[1], r->messages, values, seconds_for(r));
+        start(file, pair[1], r->messages, what, seconds_for(r));
     close(pair[1]);
     return r->pid > 0;
 }
@@ -194,7 +195,7 @@ static int temporary(void)
     return fd >= 0 ? fd : memfd_create("foreign", MFD_CLOEXEC);
 }
 
-bool foreign_import(const cli *c, const char *path, bool values, char name[FOREIGN_NAME])
+bool foreign_import(const cli *c, const char *path, foreign_what what, char name[FOREIGN_NAME])
 {
     int         file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     reader      r = { .pid = -1, .from = -1, .messages = -1, .to = temporary() };
@@ -205,10 +206,10 @@ bool foreign_import(const cli *c, const char *path, bool values, char name[FOREI
         cli_error(c, "%s: cannot open: %s", path, strerror(errno));
     else if (!S_ISREG(st.st_mode))
         cli_error(c, "%s: --foreign reads a file", path);
-    else if (r.file_size = (uint64_t)st.st_size, r.to < 0 || !begin(&r, file, values))
+    else if (r.file_size = (uint64_t)st.st_size, r.to < 0 || !begin(&r, file, what))
         cli_error(c, "%s: cannot start its reader: %s", path, strerror(errno));
     else {
-        ok = end(c, &r, path, copy(&r, values));
+        ok = end(c, &r, path, copy(&r, what != FOREIGN_NAMES));
         snprintf(name, FOREIGN_NAME, "/proc/self/fd/%d", r.to);
     }
     if (file >= 0)
@@ -218,4 +219,17 @@ bool foreign_import(const cli *c, const char *path, bool values, char name[FOREI
     if (r.messages >= 0)
         close(r.messages);
     return ok;
+}
+
+void foreign_rename(tp_ctx *ctx, const char *name, const char *path)
+{
+    char    text[1100];
+    tp_code code = tp_error_code(ctx);
+    size_t  n = strlen(name);
+
+    snprintf(text, sizeof text, "%s", tp_error(ctx));
+    if (code == TP_OK || strncmp(text, name, n) != 0)
+        return;
+    tp_error_clear(ctx);
+    tp_fail(ctx, code, "%s%s", path, text + n);
 }

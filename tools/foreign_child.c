@@ -111,34 +111,36 @@ static void put(sink *s, const char *fmt, ...)
     s->n += n > 0 ? (uint64_t)n : 0;
 }
 
-static void put_text(sink *s, const char *text)
+/* A '/' becomes `slash`. */
+static void put_text(sink *s, const char *text, char slash)
 {
     const unsigned char *p = (const unsigned char *)text;
 
     put(s, "\"");
     for (; *p != '\0'; p++)
-        put(s, *p < 0x20 || *p == '"' || *p == '\\' || *p == 0x7f ? "\\u%04x" : "%c", *p);
+        put(s, *p < 0x20 || *p == '"' || *p == '\\' || *p == 0x7f ? "\\u%04x" : "%c", *p == '/' ? slash : *p);
     put(s, "\"");
 }
 
-static uint64_t put_header(sink *s, const tp_file *f)
+/* For a model without attributes: one that says what the model was made from would be believed. */
+static uint64_t put_header(sink *s, const tp_file *f, char slash)
 {
     const char *key, *value, *comma = "";
     uint64_t    at = 0;
 
     put(s, "{");
-    for (int64_t i = 0; tp_file_meta_at(f, i, &key, &value); i++) {
+    for (int64_t i = 0; slash == '/' && tp_file_meta_at(f, i, &key, &value); i++) {
         put(s, i == 0 ? "\"__metadata__\":{" : ",");
-        put_text(s, key);
+        put_text(s, key, '/');
         put(s, ":");
-        put_text(s, value);
+        put_text(s, value, '/');
         comma = "},";
     }
     for (int64_t i = 0; i < tp_file_count(f); i++) {
         const tp_file_entry *e = tp_file_at(f, i);
 
         put(s, "%s", comma);
-        put_text(s, e->name);
+        put_text(s, e->name, slash);
         put(s, ":{\"dtype\":\"%s\",\"shape\":[", e->dtype);
         for (int d = 0; d < e->ndim; d++)
             put(s, d ? ",%lld" : "%lld", (long long)e->dim[d]);
@@ -151,19 +153,20 @@ static uint64_t put_header(sink *s, const tp_file *f)
 }
 
 /* Size of the whole, then length of the header, header, values. */
-static void send_file(tp_ctx *ctx, tp_file *f, bool values)
+static void send_file(tp_ctx *ctx, tp_file *f, foreign_what what)
 {
     static char piece[1 << 16];
+    char        slash = what == FOREIGN_MODEL ? '.' : '/';
     sink        count = { 0, false }, out = { 0, true };
-    uint64_t    data = put_header(&count, f), head[2];
+    uint64_t    data = put_header(&count, f, slash), head[2];
 
     head[1] = (count.n + 7) / 8 * 8;
     head[0] = 8 + head[1] + data;
     fwrite(head, sizeof head, 1, stdout);
-    put_header(&out, f);
+    put_header(&out, f, slash);
     put(&out, "%*s", (int)(head[1] - count.n), "");
     (void)fflush(stdout); /* the other side may have enough of it already */
-    for (size_t i = 0; values && tp_ok(ctx) && i < f->entries; i++) {
+    for (size_t i = 0; what != FOREIGN_NAMES && tp_ok(ctx) && i < f->entries; i++) {
         const tpi_bytes *b = &f->entry[i].bytes;
 
         for (int64_t at = 0; at < b->size; at += (int64_t)sizeof piece) {
@@ -179,11 +182,14 @@ static void send_file(tp_ctx *ctx, tp_file *f, bool values)
 
 int foreign_main(int argc, char **argv)
 {
-    tp_ctx  *ctx = tp_ctx_new(TP_REF, 0);
-    tp_file *f = tpi_file_open_trusted_at(ctx, "/proc/self/fd/3", confine, NULL);
+    tp_ctx     *ctx = tp_ctx_new(TP_REF, 0);
+    tp_file    *f = tpi_file_open_trusted_at(ctx, "/proc/self/fd/3", confine, NULL);
+    const char *what = argc == 3 ? argv[2] : "";
 
     if (f != NULL)
-        send_file(ctx, f, argc == 3 && strcmp(argv[2], "values") == 0);
+        send_file(ctx, f, strcmp(what, "model") == 0    ? FOREIGN_MODEL
+                          : strcmp(what, "values") == 0 ? FOREIGN_VALUES
+                                                        : FOREIGN_NAMES);
     if (!tp_ok(ctx))
         dprintf(STDERR_FILENO, "%s\n", tp_error(ctx));
     _exit(tp_ok(ctx) ? 0 : 1); /* nothing of libhdf5 runs any more */

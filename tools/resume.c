@@ -1,6 +1,7 @@
 /* resume.c - checkpoints: what is in one, when it is written, which are kept, from which one a run goes on. */
 #include "tools/resume.h"
 #include "core/internal.h"
+#include "tools/provenance.h"
 #include "tools/train_options.h"
 
 #include <dirent.h>
@@ -214,8 +215,14 @@ static void everything(tp_ctx *ctx, void *user, tp_state *st)
     tp_random_state(ctx, st);
     curve(ctx, st, "losses", &r->loss, &r->n_loss, &r->cap_loss);
     curve(ctx, st, "validations", &r->valid, &r->n_valid, &r->cap_valid);
-    if (tp_state_saving(st))
+    if (tp_state_saving(st)) {
+        char       *made = provenance_text(t);
+        const char *from = made;
+
         tp_state_text(ctx, st, "config", "train.json", &t->train_json);
+        tp_state_text(ctx, st, "config", "provenance.json", &from);
+        tpi_free(made);
+    }
 }
 
 /* ---- saving ------------------------------------------------------------------------------------------------------ */
@@ -246,7 +253,7 @@ bool resume_save(tp_ctx *ctx, void *user, const tp_progress *progress)
     t->progress = *progress;
     run_log_sync(&t->folder);
     step_path(&t->folder, progress->step, path, sizeof path);
-    if (tp_state_save(ctx, path, "training", everything, t)) {
+    if (tp_state_save(ctx, path, "training", everything, t) && provenance_parent(t, path, progress->step)) {
         keep_last(t, progress->step);
         return true;
     }
@@ -260,16 +267,36 @@ bool resume_save(tp_ctx *ctx, void *user, const tp_progress *progress)
 
 /* ---- going on ---------------------------------------------------------------------------------------------------- */
 
-/* The best state so far is a file of the run's folder; where that is not there, the search for it begins again. */
+/* Why the best state so far, a file of the run's folder, cannot be had; "" when it can. */
+static void look_for_best(finetune *t, const char *path, char *why, size_t size)
+{
+    tp_file *f;
+
+    why[0] = '\0';
+    if (!t->same_folder || access(path, F_OK) != 0) {
+        snprintf(why, size, "%.900s is not there", path);
+        return;
+    }
+    f = tp_file_open(t->ctx, path);
+    if (f == NULL || !tp_file_verify(t->ctx, f))
+        snprintf(why, size, "%s", tp_error(t->ctx));
+    tp_file_close(f);
+    tp_error_clear(t->ctx);
+}
+
+/* Where it cannot, the search for it begins again. */
 static void find_best(finetune *t)
 {
-    char path[4096];
+    char path[4096], why[1024];
 
-    run_path(&t->folder, t->full ? "model.h5" : "adapter.h5", path, sizeof path);
-    t->best_saved = t->progress.best_step > 0 && t->same_folder && access(path, R_OK) == 0;
-    if (t->best_saved || t->progress.best_step == 0)
+    if (t->progress.best_step == 0)
         return;
-    tp_message(t->ctx, TP_WARNING, "%s is not there, the best of step %lld: the best is looked for from here on", path,
+    run_path(&t->folder, t->full ? "model.h5" : "adapter.h5", path, sizeof path);
+    look_for_best(t, path, why, sizeof why);
+    t->best_saved = why[0] == '\0';
+    if (t->best_saved)
+        return;
+    tp_message(t->ctx, TP_WARNING, "%s: the best of step %lld is lost, it is looked for from here on", why,
                (long long)t->progress.best_step);
     t->progress.best_step = t->progress.worse = 0;
     t->progress.best_loss = 0;
@@ -277,9 +304,11 @@ static void find_best(finetune *t)
 
 bool resume_load(finetune *t)
 {
-    if (t->checkpoint == NULL || !options_check(t))
+    if (!provenance_data(t) || t->checkpoint == NULL || !options_check(t))
         return tp_ok(t->ctx);
     if (!tp_state_load(t->ctx, t->checkpoint, everything, t, NULL))
+        return false;
+    if (!provenance_parent(t, t->checkpoint, t->progress.step))
         return false;
     find_best(t);
     tp_message(t->ctx, TP_NOTE, "step %lld of %lld is done", (long long)t->progress.step, (long long)t->steps);

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* ---- reading --------------------------------------------------------------------------------------------------------- */
@@ -141,9 +142,25 @@ static int dir_length(const char *path)
     return slash ? (int)(slash - path) + 1 : 0;
 }
 
-char *tpi_parent(tp_ctx *ctx, const char *path)
+char *tpi_dir_of(tp_ctx *ctx, const char *path)
 {
-    return dir_length(path) ? tpi_strndup(ctx, path, (size_t)dir_length(path)) : tpi_strdup(ctx, ".");
+    int n = dir_length(path);
+
+    return tpi_strndup(ctx, n ? path : ".", n ? (size_t)n : 1);
+}
+
+bool tpi_save_room(tp_ctx *ctx, const char *path, int64_t bytes)
+{
+    char          *dir = tpi_dir_of(ctx, path);
+    struct statvfs v;
+    bool           known = dir && statvfs(dir, &v) == 0 && v.f_blocks > 0;
+    double         room = !known ? 0 : (double)(geteuid() == 0 ? v.f_bfree : v.f_bavail) * (double)v.f_frsize;
+
+    tpi_free(dir);
+    if (known && (double)bytes > room)
+        tp_fail(ctx, TP_EIO, "%.700s: not enough room: it needs %lld bytes, the file system has %.0f free", path,
+                (long long)bytes, room);
+    return tp_ok(ctx);
 }
 
 /* A number follows the process id when a file of that name is there: another thread's, or one that a process of the
@@ -178,7 +195,7 @@ bool tpi_save_begin(tp_ctx *ctx, tpi_save *s, const char *path)
         return false;
     }
     s->path = tpi_strdup(ctx, path);
-    s->dir = tpi_parent(ctx, path);
+    s->dir = tpi_dir_of(ctx, path);
     if (!s->path || !s->dir || !create_tmp(ctx, s)) {
         if (s->fd < 0) {
             tpi_free(s->tmp); /* nothing of that name is ours */

@@ -38,6 +38,8 @@ typedef struct tpi_save {
 
 enum { TPI_SAVE_AT_ONCE = 16 << 20 };
 
+/* Fails when the file system of path says that it has less than so many bytes; where it says nothing, that is well. */
+bool tpi_save_room(tp_ctx *ctx, const char *path, int64_t bytes) TPI_MUST_USE;
 bool tpi_save_begin(tp_ctx *ctx, tpi_save *s, const char *path) TPI_MUST_USE;
 bool tpi_save_write(tp_ctx *ctx, tpi_save *s, const void *p, size_t n) TPI_MUST_USE;
 /* Lets the disk begin with what has been written. */
@@ -47,9 +49,9 @@ bool tpi_save_commit(tp_ctx *ctx, tpi_save *s) TPI_MUST_USE;
 void tpi_save_drop(tpi_save *s);
 /* n more bytes were written: the disk begins whenever enough has come together, so that it works meanwhile. */
 void tpi_save_wrote(tpi_save *s, size_t n);
-/* The directory that path lies in, to be freed with tpi_free; NULL and TP_ENOMEM. */
-char *tpi_parent(tp_ctx *ctx, const char *path) TPI_MUST_USE;
-/* Makes names in dir durable, after path was renamed into it. */
+/* "dir/" of "dir/name", "." of "name"; to be freed. */
+char *tpi_dir_of(tp_ctx *ctx, const char *path) TPI_MUST_USE;
+/* fsync of the directory dir, in which path has been put in place. */
 bool tpi_sync_dir(tp_ctx *ctx, const char *path, const char *dir) TPI_MUST_USE;
 
 #endif

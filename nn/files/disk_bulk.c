@@ -8,9 +8,9 @@
 #include <stdatomic.h>
 
 enum {
-    PIECE = 1 << 20,
+    PIECE = 2 << 20,  /* a huge page: two threads that touch one would both clear it */
     ALONE = 4 << 20,  /* bytes that one thread reads */
-    AHEAD = 32 << 20, /* bytes behind these that will be wanted soon */
+    AHEAD = 64 << 20, /* bytes behind these that will be wanted soon */
     MOST_THREADS = 4
 };
 

@@ -270,6 +270,17 @@ static bool check_target(tpi_conversion *c)
            tp_fail(c->ctx, TP_EIO, "%.700s: it is there already (--overwrite replaces it)", c->out) != NULL;
 }
 
+static bool room_for_target(const tpi_conversion *c)
+{
+    int64_t bytes = 0;
+    size_t  i;
+
+    for (i = 0; i < c->n; i++)
+        if (!c->item[i].tie && __builtin_add_overflow(bytes, c->item[i].bytes, &bytes))
+            bytes = INT64_MAX;
+    return tpi_save_room(c->ctx, c->out, bytes);
+}
+
 bool tpi_file_convert(tp_ctx *ctx, tp_file *f, const char *out, tpi_convert_opts *opts)
 {
     tpi_conversion c = { .ctx = ctx, .f = f, .out = out, .opts = opts };
@@ -280,7 +291,7 @@ bool tpi_file_convert(tp_ctx *ctx, tp_file *f, const char *out, tpi_convert_opts
                NULL;
     if (!gguf && opts->type && opts->type->block > 1)
         return tp_fail(ctx, TP_EARG, "%.500s: %s is for GGUF files only", out, opts->type->name) != NULL;
-    if (check_target(&c) && check_source(&c) && make_plan(&c))
+    if (check_target(&c) && check_source(&c) && make_plan(&c) && room_for_target(&c))
         ok = gguf ? tpi_convert_to_gguf(&c) : ckpt ? tpi_convert_to_ckpt(&c) : tpi_convert_to_folder(&c);
     tpi_free(c.item);
     return ok && tp_ok(ctx);

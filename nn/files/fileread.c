@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-    PIECE = 1 << 20,   /* bytes read, then hashed while they are in the cache */
+    PIECE = 1 << 18,   /* bytes read, then hashed while they are in the cache */
     VALUES = 1 << 16,  /* values converted at a time; a multiple of every block */
     MANY_PARTS = 64    /* beyond so many shards only one stays open */
 };
@@ -36,28 +36,34 @@ bool tpi_bytes_hashed(tp_file *f, tpi_bytes *b, const char *name, uint64_t h)
     return true;
 }
 
-bool tpi_bytes_hash(tp_file *f, tpi_bytes *b, const char *name, bool force)
+/* Through piece, which has room for PIECE bytes. */
+static bool hash_pieces(tp_file *f, tpi_bytes *b, const char *name, char *piece)
 {
     tpi_hasher h;
-    char      *piece;
     int64_t    at;
-    bool       ok = true;
 
-    if ((b->hashed || b->promised) && !force)
-        return true;
-    piece = tpi_alloc(f->ctx, PIECE, 1);
-    if (!piece)
-        return false;
     tpi_hash_begin(&h);
-    for (at = 0; ok && at < b->size; at += PIECE) {
+    for (at = 0; at < b->size; at += PIECE) {
         size_t n = b->size - at < PIECE ? (size_t)(b->size - at) : (size_t)PIECE;
 
-        ok = tpi_bytes_read(f, b, at, piece, n);
-        if (ok)
-            tpi_hash_add(&h, piece, n);
+        if (!tpi_bytes_read(f, b, at, piece, n))
+            return false;
+        tpi_hash_add(&h, piece, n);
     }
+    return tpi_bytes_hashed(f, b, name, tpi_hash_end64(&h));
+}
+
+bool tpi_bytes_hash(tp_file *f, tpi_bytes *b, const char *name)
+{
+    char *piece;
+    bool  ok;
+
+    if (b->hashed || b->promised)
+        return true;
+    piece = tpi_alloc(f->ctx, PIECE, 1);
+    ok = piece && hash_pieces(f, b, name, piece);
     tpi_free(piece);
-    return ok && tpi_bytes_hashed(f, b, name, tpi_hash_end64(&h));
+    return ok;
 }
 
 /* Keeps the number of open files small for models in very many shards. */
@@ -190,25 +196,35 @@ tp_tensor *tp_file_read(tp_ctx *ctx, tp_file *f, const char *name, tp_dtype want
     return NULL;
 }
 
-bool tp_file_verify(tp_ctx *ctx, tp_file *f)
+/* Memory for the pieces is touched once, not for each tensor. */
+static bool verify(tp_file *f, char *piece)
 {
     size_t i;
 
-    if (!tp_ok(ctx))
-        return false;
-    if (!f || f->ctx != ctx) {
-        tp_fail(ctx, TP_EARG, "tp_file_verify: an open file of this context is needed");
-        return false;
-    }
     for (i = 0; i < f->entries; i++) {
-        if (!tpi_bytes_hash(f, &f->entry[i].bytes, f->entry[i].seen.key, true))
+        if (!hash_pieces(f, &f->entry[i].bytes, f->entry[i].seen.key, piece))
             return false;
         rest(f, f->entry[i].bytes.part);
     }
     for (i = 0; i < f->texts; i++)
-        if (!tpi_bytes_hash(f, &f->text[i].bytes, f->text[i].name, true))
+        if (!hash_pieces(f, &f->text[i].bytes, f->text[i].name, piece))
             return false;
     return true;
+}
+
+bool tp_file_verify(tp_ctx *ctx, tp_file *f)
+{
+    char *piece;
+    bool  ok;
+
+    if (!tp_ok(ctx))
+        return false;
+    if (!f || f->ctx != ctx)
+        return tp_fail(ctx, TP_EARG, "tp_file_verify: an open file of this context is needed") != NULL;
+    piece = tpi_alloc(ctx, PIECE, 1);
+    ok = piece && verify(f, piece);
+    tpi_free(piece);
+    return ok;
 }
 
 /* ---- texts ----------------------------------------------------------------------------------------------------------- */
@@ -279,7 +295,7 @@ const char *tp_file_identity(tp_ctx *ctx, tp_file *f)
     for (i = 0; i < f->entries; i++) {
         tpi_entry *e = &f->entry[f->by_key[i].i];
 
-        if (!tpi_bytes_hash(f, &e->bytes, e->seen.key, false))
+        if (!tpi_bytes_hash(f, &e->bytes, e->seen.key))
             return NULL;
         rest(f, e->bytes.part);
         tpi_identity_add(&h,

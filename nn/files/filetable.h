@@ -109,8 +109,8 @@ bool  tpi_utf8_ok(const char *s, size_t n);
 
 /* Bytes of b from `at` on. */
 bool  tpi_bytes_read(tp_file *f, const tpi_bytes *b, int64_t at, void *p, size_t n) TPI_MUST_USE;
-/* Reads all of b once to know (or, with force, to check again) its hash. */
-bool  tpi_bytes_hash(tp_file *f, tpi_bytes *b, const char *name, bool force) TPI_MUST_USE;
+/* Reads all of b, unless its hash is known. */
+bool  tpi_bytes_hash(tp_file *f, tpi_bytes *b, const char *name) TPI_MUST_USE;
 /* Keeps h as the hash of b, or fails when another one was promised. */
 bool  tpi_bytes_hashed(tp_file *f, tpi_bytes *b, const char *name, uint64_t h) TPI_MUST_USE;
 

@@ -93,10 +93,10 @@ bool tpi_folder_begin(tp_ctx *ctx, tpi_folder_save *d, const char *path, bool ov
     while (n > 1 && path[n - 1] == '/')
         n--;
     *d = (tpi_folder_save){ .path = tpi_strndup(ctx, path, n) };
-    d->parent = d->path ? tpi_parent(ctx, d->path) : NULL; /* now, since nothing may fail behind the rename */
-    if (d->path && (n == 0 || strcmp(d->path, "/") == 0 || is_dot(strrchr(path, '/') ? strrchr(d->path, '/') + 1 : d->path)))
+    d->dir = d->path ? tpi_dir_of(ctx, d->path) : NULL;
+    if (d->dir && (n == 0 || strcmp(d->path, "/") == 0 || is_dot(strrchr(path, '/') ? strrchr(d->path, '/') + 1 : d->path)))
         tp_fail(ctx, TP_EIO, "\"%.700s\": not the name of a directory to write", path);
-    else if (d->parent && look_at_target(ctx, d, overwrite) && make_tmp(ctx, d))
+    else if (d->dir && look_at_target(ctx, d, overwrite) && make_tmp(ctx, d))
         return true;
     tpi_folder_drop(d);
     return false;
@@ -135,7 +135,7 @@ bool tpi_folder_commit(tp_ctx *ctx, tpi_folder_save *d)
     if (ok) {
         tpi_free(d->tmp);
         d->tmp = NULL;
-        ok = tpi_sync_dir(ctx, d->path, d->parent);
+        ok = tpi_sync_dir(ctx, d->path, d->dir);
     }
     tpi_folder_drop(d);
     return ok;
@@ -147,6 +147,6 @@ void tpi_folder_drop(tpi_folder_save *d)
         remove_files(d->tmp);
     tpi_free(d->tmp);
     tpi_free(d->path);
-    tpi_free(d->parent);
+    tpi_free(d->dir);
     *d = (tpi_folder_save){ 0 };
 }

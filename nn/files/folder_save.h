@@ -8,7 +8,7 @@
 
 /* A directory on its way: ".NAME.tmp.PID" beside the target. */
 typedef struct tpi_folder_save {
-    char *path, *tmp, *parent;
+    char *path, *tmp, *dir;
     bool  old; /* something of that name is there, to be replaced */
 } tpi_folder_save;
 

@@ -251,6 +251,33 @@ static void test_damage(void **state)
     free_ctx(ctx);
 }
 
+/* A tensor of 2^50 elements on one value. */
+static void very_large(tp_ctx *ctx, void *user, tp_state *st)
+{
+    int64_t n = (int64_t)1 << 50;
+
+    ++*(int *)user;
+    tp_state_tensor(ctx, st, "own", "x", tp_expand(ctx, tp_zeros(ctx, TP_F64, TP_SHAPE(1)), 1, &n));
+}
+
+/* No file system has room for it: nothing is written, what was there stays, and the context can be used again. */
+static void test_no_room(void **state)
+{
+    tp_ctx *ctx = tp_ctx_new(TP_CPU, 0);
+    few     a = { .round = 5 };
+    int     calls = 0;
+
+    (void)state;
+    a.x[0] = tp_full(ctx, TP_F32, TP_SHAPE(20), 1);
+    a.x[3] = tp_full(ctx, TP_F64, TP_SHAPE(5), 1.5);
+    assert_true(tp_state_save(ctx, file("a.h5"), "tensors", few_state, &a));
+    assert_false(tp_state_save(ctx, file("a.h5"), "tensors", very_large, &calls));
+    check_failed(ctx, TP_EIO, "a.h5", "it needs 9007199254740992 bytes, the file system has ");
+    assert_int_equal(calls, 1);
+    assert_true(tp_state_load(ctx, file("a.h5"), few_state, &a, NULL));
+    free_ctx(ctx);
+}
+
 static void bad_names(tp_ctx *ctx, void *user, tp_state *st)
 {
     tp_tensor *x = tp_zeros(ctx, TP_F32, TP_SHAPE(2));
@@ -292,6 +319,7 @@ int main(void)
         cmocka_unit_test(test_all_misfits_at_once),
         cmocka_unit_test(test_misfits_beyond_the_error),
         cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_no_room),
         cmocka_unit_test(test_wrong_use),
     };
 

@@ -61,6 +61,59 @@ class Foreign(unittest.TestCase):
         self.refused("--foreign", os.path.join(self.dir, "none"), words=("No such file",))
         self.refused("--foreign", self.path("empty.h5", b""), words=("empty.h5",))
 
+    def convert(self, source, name, *more):
+        out = os.path.join(self.dir, name)
+        r = subprocess.run([TAPIR, "convert", "--foreign", source, out, *more], capture_output=True, text=True, timeout=200)
+        return r, out
+
+    def test_conversion(self):
+        """Into .h5 and a directory: the same tensors, '.' for '/' in their names, every value that of the file."""
+        lines = {}
+        for name in "a.h5", "a":
+            r, out = self.convert(FOREIGN, name)
+            self.assertEqual((r.returncode, r.stdout, r.stderr), (0, "", ""))
+            self.assertEqual(subprocess.run([TAPIR, "verify", out], capture_output=True).returncode, 0)
+            shown = inspect("--identity", out).stdout.splitlines()
+            lines[name] = sorted(" ".join(line.replace(" model ", " ").split()) for line in shown if line.split()[0] in ("tensor", "identity"))
+            self.assertFalse(any("images@title" in line for line in shown))
+        self.assertEqual(lines["a.h5"], lines["a"])
+        for line in "tensor images.train I16 [2, 3, 4]", "tensor packed F32 [20, 30]", "tensor flags BOOL [2]":
+            self.assertIn(line, lines["a"])
+        r, _ = self.convert(FOREIGN, "a.h5")
+        self.assertEqual((r.returncode, len(r.stderr.splitlines())), (1, 1))
+        self.assertIn("a.h5: it is there already", r.stderr)
+        self.assertEqual(self.convert(FOREIGN, "a.h5", "--overwrite")[0].returncode, 0)
+        r, out = self.convert(os.path.join(GOLDEN, "bomb.h5"), "b.h5")
+        self.assertEqual((r.returncode, len(r.stderr.splitlines()), os.path.exists(out)), (1, 1, False))
+
+    def test_conversion_of_what_h5py_writes(self):
+        try:
+            import h5py
+            import numpy
+        except ImportError:
+            self.skipTest("h5py is not there")
+        path = os.path.join(self.dir, "keras.h5")
+        values = {"layers/dense/kernel:0": numpy.arange(12, dtype="<f4").reshape(3, 4), "layers/dense/bias:0": numpy.ones(4, ">f4"),
+                  "step": numpy.int64(7), "half": numpy.arange(5, dtype="<f2"), "none": numpy.zeros((0, 3), "<f8")}
+        with h5py.File(path, "w") as f:
+            for name, v in values.items():
+                f.create_dataset(name, data=v, **({"compression": "gzip", "chunks": True} if v.ndim == 2 and v.size else {}))
+            f.attrs["source_identity"] = "0" * 32  # of a stranger: not believed
+        r, out = self.convert(path, "k.h5")
+        self.assertEqual((r.returncode, r.stderr), (0, ""))
+        with h5py.File(out, "r") as f:
+            self.assertFalse(any("0" * 32 in str(v) for v in f.attrs.values()))
+            for name, v in values.items():
+                got = f["model/" + name.replace(".", "/")][()]
+                self.assertTrue(numpy.array_equal(got, v) and got.dtype == v.dtype.newbyteorder("<"), name)
+        with h5py.File(path, "a") as f:
+            f["layers.dense/bias:0"] = 1.5
+        for name in "x.h5", "x":
+            r, out = self.convert(path, name)
+            self.assertEqual((r.returncode, len(r.stderr.splitlines()), os.path.exists(out)), (1, 1, False), r.stderr)
+            self.assertIn("keras.h5: ", r.stderr)
+            self.assertIn("layers.dense.bias:0", r.stderr)
+
     def test_damage(self):
         with open(FOREIGN, "rb") as f:
             good = f.read()

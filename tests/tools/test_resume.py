@@ -208,6 +208,60 @@ class Choosing(Case):
         self.assertIn("finished run", self.refused("c", *self.MORE, "--resume"))  # one without checkpoints
         self.assertIn("expected a checkpoint", self.refused("d", *self.MORE, "--resume=" + self.path("c", "adapter.h5")))
 
+    def test_recover(self):
+        """The checkpoint that recover names is the one that --resume takes, and --resume=FILE goes on from it."""
+        self.run_ok("a", *self.MORE)
+        last = self.bytes("a", "last.h5")
+        for name, at in (("step-000012.h5", 0.5), ("step-000010.h5", 0.9)):
+            with open(self.path("a", name), "r+b") as f:
+                f.truncate(int(len(self.bytes("a", name)) * at))
+        r = tapir("recover", self.path("a"))
+        self.assertEqual((r.returncode, r.stdout), (0, self.path("a", "step-000008.h5") + "\n"))
+        self.assertEqual([line.split()[0] for line in r.stderr.splitlines()], ["skipped", "skipped"])
+        self.assertIn("resuming from " + r.stdout.strip(), self.run_ok("a", *self.MORE, "--resume=" + r.stdout.strip()))
+        self.assertEqual(self.bytes("a", "last.h5"), last)
+        self.assertEqual(tapir("recover", self.path("a")).stdout, self.path("a", "step-000012.h5") + "\n")
+
+    def test_the_best_is_gone(self):
+        """adapter.h5, the best so far, is no part of a checkpoint: without it the run says so and goes on."""
+        more = (*self.MORE, "--valid", TEST, "--eval-every", 3)
+        self.run_ok("a", *more)
+        for damage in ("none", "cut", "bit"):
+            self.run_ok(damage, *more, "--stop-after", 6)
+            best = self.path(damage, "adapter.h5")
+            data = bytearray(self.bytes(damage, "adapter.h5"))
+            data[2000] ^= 1  # among the values
+            os.unlink(best)
+            if damage != "none":
+                with open(best, "wb") as f:
+                    f.write(data if damage == "bit" else data[:-50])
+            told = [line for line in self.run_ok(damage, *more, "--resume").splitlines() if "is lost" in line]
+            self.assertEqual(len(told), 1, told)
+            self.assertIn(best, told[0])
+            self.assertEqual(self.bytes(damage, "last.h5"), self.bytes("a", "last.h5"))
+            self.assertEqual(tapir("verify", best).returncode, 0)
+
+    def provenance(self, out, step):
+        data = self.bytes(out, "step-%06d.h5" % step)
+        at = data.index(b'"parent": {' if step > 2 else b'"xxh3_128"')
+        return json.loads(data[data.rindex(b"{", 0, at) if step > 2 else data.rindex(b'{\n  "data"', 0, at):data.index(b"\n}", at) + 2])
+
+    def test_provenance(self):
+        self.run_ok("a", *self.MORE, "--keep", 0, "--valid", TEST)
+        with open(TRAIN, "rb") as f:
+            size = len(f.read())
+        first, second, third = (self.provenance("a", step) for step in (2, 4, 6))
+        self.assertEqual(set(first), {"data", "valid", "threads"})
+        self.assertEqual((first["threads"], first["data"]["bytes"]), (1, size))
+        self.assertRegex(first["data"]["xxh3_128"], "^[0-9a-f]{32}$")
+        self.assertNotEqual(first["data"]["xxh3_128"], first["valid"]["xxh3_128"])
+        self.assertEqual((second["parent"]["step"], third["parent"]["step"]), (2, 4))
+        for parent in second["parent"], third["parent"]:
+            shown = tapir("inspect", "--identity", self.path("a", "step-%06d.h5" % parent["step"])).stdout
+            self.assertIn("identity " + parent["identity"], shown)
+        self.run_ok("b", *self.MORE, "--valid", TEST, "--resume=" + self.path("a", "step-000004.h5"), "--stop-after", 6)
+        self.assertEqual(self.bytes("a", "step-000006.h5"), self.bytes("b", "step-000006.h5"))
+
     def test_a_file_of_another_run(self):
         self.run_ok("a", *self.MORE)
         told = self.run_ok("b", *self.MORE, "--resume=" + self.path("a", "step-000008.h5"))
@@ -266,6 +320,24 @@ class Using(Case):
         self.assertIn("the training goes on", told)
         self.assertIn("step-000004.h5", told)
         self.assertIn("step-000006.h5", self.steps("a"))
+
+    def test_no_room_for_a_checkpoint(self):
+        """On a file system with 40 KiB left: no checkpoint is begun that has no room, the training goes on; the adapter has."""
+        script = 'mount -t tmpfs -o size=512k none "$1" && mkdir "$1/run" && shift && "$@"; rc=$?; ls -a "$0/run"; exit $rc'
+        folder = self.path("disk")
+        os.makedirs(folder)
+        if subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "none", folder], capture_output=True).returncode:
+            self.skipTest("no file system can be mounted here")
+        args = [*BASE, "--out", folder + "/run", "--dtype", "f32", "--steps", 4, "--save-every", 2]
+        train = 'head -c 480000 /dev/zero > "$0/fill"; shift; "$@"'
+        r = subprocess.run(["unshare", "-rm", "sh", "-c", script, folder, folder, "sh", "-c", train, folder, "--", TAPIR,
+                            *map(str, args)], capture_output=True, text=True, timeout=300)
+        lines = [line for line in r.stderr.splitlines() if "not enough room" in line]
+        self.assertRegex(lines[0], r"step 2: no checkpoint, the training goes on: .*/run/step-000002.h5: not enough room: it needs "
+                                   r"\d+ bytes, the file system has \d+ free$")
+        self.assertIn("step 4/4", r.stderr)
+        self.assertIn("last.h5", r.stdout.split())
+        self.assertFalse([n for n in r.stdout.split() if n.startswith("step-") or ".tmp." in n], r.stdout)
 
     def test_it_is_an_adapter_or_a_model(self):
         self.run_ok("a", "--dtype", "f32", "--steps", 4, "--save-every", 4)
