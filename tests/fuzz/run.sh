@@ -26,7 +26,8 @@ readers=$(ls core/json*.c core/regex.c core/readfile.c nn/files/*.c models/llama
 headers=$(ls nn/files/*.h core/*.h tests/fuzz/*.h | tr '\n' ' ')
 flags="-g -O1 -std=gnu11 -D_GNU_SOURCE -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address -I. -w"
 flags="$flags $(pkg-config --cflags jansson libpcre2-8 libutf8proc libxxhash hdf5-serial)"
-libs="$(pkg-config --libs jansson libpcre2-8 libutf8proc libxxhash hdf5-serial) $(pkg-config --libs lapacke 2>/dev/null || echo -llapacke) -ldnnl -lgomp -lm -lpthread"
+libs="$(pkg-config --libs jansson libpcre2-8 libutf8proc libxxhash hdf5-serial)"
+libs="$libs $(pkg-config --libs lapacke 2>/dev/null || echo -llapacke) -ldnnl -lgomp -lm -lpthread"
 {
     printf 'all:'
     for source in $readers $(printf 'tests/fuzz/fuzz_%s.c ' "$@"); do
