@@ -23,7 +23,8 @@ static bool unchanged(tp_ctx *ctx, const tpi_rec *rec)
 
         if (x == NULL || (i < n && !tpi_keeps(rec, i)) || x->store == NULL || x->store->version == rec->version[i])
             continue;
-        tp_fail(ctx, TP_EARG, "%s: the values of %s %d were changed since forward", c->op->name, what,
+        tp_fail(ctx, TP_EARG, "%s: the values of %s %d were changed since forward, and backward needs them; between the "
+                "two write (tp_copy_to, tp_raw, tp_optim_step) into a copy only", c->op->name, what,
                 i - (i < c->n_in ? 0 : i < n ? c->n_in : n));
         return false;
     }
@@ -279,6 +280,9 @@ static bool may_walk(tp_ctx *ctx, const char *what, const tp_tensor *y)
         return false;
     if (y->walked)
         tp_fail(ctx, TP_EARG, "%s: this tensor has been walked back from already; compute it anew", what);
+    else if (!y->needs_grad && y->cut != NULL)
+        tp_fail(ctx, TP_EARG, "%s: nothing trainable is below this tensor: it was computed by way of %s, which has no "
+                "backward; give that op one, or leave it out of the loss", what, y->cut);
     else if (!y->needs_grad)
         tp_fail(ctx, TP_EARG, "%s: nothing trainable is below this tensor, or it was computed with recording off",
                 what);

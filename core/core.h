@@ -218,7 +218,9 @@ TP_API bool        tp_copy_to(tp_ctx *ctx, tp_tensor *dst, const tp_tensor *src)
 /* A copy, in ctx and on its device, of x, which belongs to the context `other`; tp_cast converts it.  The one way from
  * one device to another.  An error of either context is one of ctx. */
 TP_API tp_tensor  *tp_copy_from(tp_ctx *ctx, tp_ctx *other, const tp_tensor *x);
-/* Prints as numpy does: dtype, shape, values with elision. */
+/* Prints "tensor f32 [2, 3]", and in the lines below the values as numpy's print does: in columns, 75 characters wide,
+ * floats with as few digits as tell them from their neighbours and at most 8 behind the point; of more than 1000 values
+ * three at either end of an axis.  bf16 is shown as the f32 of the same value. */
 TP_API void        tp_print(tp_ctx *ctx, const tp_tensor *x, FILE *f);
 
 /* ---- gradients --------------------------------------------------------------------------------------------------- */

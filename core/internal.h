@@ -84,6 +84,7 @@ struct tp_tensor {
     void        *hook_user;
     tp_tensor   *next; /* in the list of free headers */
     int64_t      serial;      /* of the call that made it; -1 for a leaf */
+    const char  *cut;         /* interned name of the op without a backward that ended the way to something trainable */
 };
 
 /* A view of x's storage with shape and strides of its own, offset in elements from x's first; belongs to the innermost

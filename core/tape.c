@@ -289,6 +289,24 @@ static bool forward(tp_ctx *ctx, tp_call *c)
     return tidy(ctx, c, live);
 }
 
+/* Which op without a backward lies between the inputs and something trainable, so that backward can name it. */
+static const char *cut_by(tp_ctx *ctx, const tp_op *op, int n_in, tp_tensor *const *in)
+{
+    for (int i = 0; i < n_in; i++)
+        if (in[i] != NULL && in[i]->cut != NULL)
+            return in[i]->cut;
+    return op->backward == NULL && wants_of(n_in, in) != 0 ? tpi_intern(ctx, op->name) : NULL;
+}
+
+static void note_cut(tp_ctx *ctx, const tp_call *c)
+{
+    const char *cut = cut_by(ctx, c->op, c->n_in, c->in);
+
+    for (int i = 0; i < c->n_out && cut != NULL; i++)
+        if (c->out[i] != NULL && c->out[i]->refs == 1 && !c->out[i]->needs_grad)
+            c->out[i]->cut = cut;
+}
+
 static void forget(tp_ctx *ctx, tpi_rec *rec, bool finished)
 {
     for (int i = 0; finished && i < rec->c.n_saved; i++)
@@ -312,6 +330,8 @@ bool tp_apply_n(tp_ctx *ctx, const tp_op *op, const void *attr, int n_in, tp_ten
     if (ctx->recording && op->backward != NULL)
         rec->wants = wants_of(n_in, in);
     done = forward(ctx, &rec->c);
+    if (done && rec->wants == 0 && ctx->recording)
+        note_cut(ctx, &rec->c); /* for a message, should backward be asked for */
     recorded = done && (!ctx->anomaly || check_finite(ctx, &rec->c)) && rec->wants != 0 && rec_push(ctx, rec);
     for (int i = 0; out != NULL && i < n_out && tp_ok(ctx); i++)
         out[i] = rec->c.out[i];

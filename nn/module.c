@@ -347,6 +347,11 @@ static void count_one(tp_module *m, tp_param *p, const char *name, void *user)
 
     (void)m;
     (void)name;
+    if (p->buffer) {
+        c->buffers += tp_numel(*p->slot);
+        c->buffer_tensors++;
+        return;
+    }
     c->all += tp_numel(*p->slot);
     c->tensors++;
     if (tp_trainable(*p->slot)) {
@@ -357,7 +362,7 @@ static void count_one(tp_module *m, tp_param *p, const char *name, void *user)
 
 tp_count tp_module_count(tp_module *m)
 {
-    tp_count c = { 0, 0, 0, 0 };
+    tp_count c = { 0 };
 
     tp_module_params(m, true, count_one, &c);
     return c;

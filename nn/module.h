@@ -59,7 +59,7 @@ TP_API void tp_module_free(tp_module *m);
 TP_API tp_module *tp_module_find(tp_module *root, const char *path);
 /* Calls fn on m and everything below it, parents first; fn may free or append below the module it is given. */
 TP_API void tp_module_walk(tp_module *m, void (*fn)(tp_module *m, void *user), void *user);
-/* The tree with kinds, shapes and counts. */
+/* The tree with kinds, shapes and counts; parameters are marked "trainable", buffers "buffer". */
 TP_API void tp_module_print(tp_ctx *ctx, tp_module *m, FILE *f);
 /* Switches dropout and the like in m and everything below. */
 TP_API void tp_module_set_training(tp_module *m, bool on);
@@ -90,11 +90,12 @@ TP_API void tp_module_params(tp_module *m, bool unique,
                              void (*fn)(tp_module *m, tp_param *p, const char *name, void *user), void *user);
 
 typedef struct {
-    int64_t all, trainable; /* elements, each storage once */
+    int64_t all, trainable; /* elements of parameters, each storage once */
     int64_t tensors, trainable_tensors;
+    int64_t buffers, buffer_tensors; /* elements of buffers, which are counted here alone */
 } tp_count;
 
-/* Counts the parameters below m; zeros for NULL. */
+/* Counts the parameters below m, and apart from them the buffers, which are never trained; zeros for NULL. */
 TP_API tp_count tp_module_count(tp_module *m);
 /* Who the weights below root are, without adapters, 32 hexadecimal digits: tp_file_identity of the file they came from,
  * else what it would say of the file they would be saved to, taken at the first call and after an optimiser has been made

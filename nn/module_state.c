@@ -16,10 +16,15 @@ static bool is_trained(const tp_module *m, const tp_param *p)
 
 static void visit_param(tp_module *m, tp_param *p, const char *name, void *user)
 {
-    visit *v = user;
+    visit      *v = user;
+    const char *section = m->adapter ? "adapter" : "model";
 
-    if (tp_ok(v->st->ctx) && (!v->trained_only || is_trained(m, p)))
-        tpi_state_put(v->st, m->adapter ? "adapter" : "model", name, *p->slot);
+    if (!tp_ok(v->st->ctx) || (v->trained_only && !is_trained(m, p)))
+        return;
+    if (p->buffer)
+        tpi_state_put_buffer(v->st, section, name, *p->slot);
+    else
+        tpi_state_put(v->st, section, name, *p->slot);
 }
 
 static void find_trained(tp_module *m, tp_param *p, const char *name, void *user)

@@ -112,7 +112,10 @@ static void print_tree(tp_module *m, int depth, FILE *f)
     fprintf(f, "%*s%s%s%s\n", 2 * depth, "", m->name, m->name[0] ? ": " : "", m->kind);
     for (tp_param *p = m->param; p != NULL; p = p->next)
         fprintf(f, "%*s%s %s %s%s\n", 2 * depth + 2, "", p->name, tp_dtype_name(tp_dtype_of(*p->slot)),
-                tp_shape_text(*p->slot, shape, sizeof shape), tp_trainable(*p->slot) ? " trainable" : "");
+                tp_shape_text(*p->slot, shape, sizeof shape),
+                p->buffer                ? " buffer"
+                : tp_trainable(*p->slot) ? " trainable"
+                                         : "");
     for (tp_module *c = m->child; c != NULL; c = c->next)
         print_tree(c, depth + 1, f);
 }
@@ -129,5 +132,8 @@ void tp_module_print(tp_ctx *ctx, tp_module *m, FILE *f)
     }
     print_tree(m, 0, f);
     c = tp_module_count(m);
-    fprintf(f, "%lld parameters, %lld trainable\n", (long long)c.all, (long long)c.trainable);
+    fprintf(f, "%lld parameters, %lld trainable", (long long)c.all, (long long)c.trainable);
+    if (c.buffers > 0)
+        fprintf(f, ", %lld numbers in buffers", (long long)c.buffers);
+    fputc('\n', f);
 }

@@ -46,6 +46,8 @@ bool tpi_state_claim(tp_state *st, const char *section, const char *prefix);
 bool tpi_state_misfit(tp_state *st, const char *fmt, ...) TP_PRINTF(2, 3);
 /* One tensor, without a claim. */
 bool tpi_state_put(tp_state *st, const char *section, const char *name, tp_tensor *x);
+/* The same for a module's buffer: the file says that it is one. */
+bool tpi_state_put_buffer(tp_state *st, const char *section, const char *name, tp_tensor *x);
 /* fn(ctx, user) once everything has been loaded. */
 bool tpi_state_later(tp_state *st, void (*fn)(tp_ctx *ctx, void *user), void *user);
 /* What a file says at where and key, as text; NULL. */

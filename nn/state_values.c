@@ -140,7 +140,7 @@ static int64_t size_of(const tp_tensor *x)
     return __builtin_mul_overflow(tp_numel(x), (int64_t)tp_dtype_size(tp_dtype_of(x)), &n) ? INT64_MAX : n;
 }
 
-bool tpi_state_put(tp_state *st, const char *section, const char *name, tp_tensor *x)
+static bool put(tp_state *st, const char *section, const char *name, tp_tensor *x, bool buffer)
 {
     const tpi_met *m;
     tpi_entry     *e;
@@ -162,11 +162,22 @@ bool tpi_state_put(tp_state *st, const char *section, const char *name, tp_tenso
     if (counted(st, size_of(x)))
         return true;
     if (st->pass == TPI_SAVE)
-        return tp_writer_tensor(st->ctx, st->w, section, name, x);
+        return buffer ? tpi_writer_buffer(st->ctx, st->w, section, name, x)
+                      : tp_writer_tensor(st->ctx, st->w, section, name, x);
     e = entry_of(st, section, name, true);
     if (fits(st, e, shown(section, name, key), x) && st->pass == TPI_LOAD)
         fill(st, e, x);
     return tp_ok(st->ctx);
+}
+
+bool tpi_state_put(tp_state *st, const char *section, const char *name, tp_tensor *x)
+{
+    return put(st, section, name, x, false);
+}
+
+bool tpi_state_put_buffer(tp_state *st, const char *section, const char *name, tp_tensor *x)
+{
+    return put(st, section, name, x, true);
 }
 
 static bool named(tp_ctx *ctx, tp_state *st, const char *what, const char *section, const char *name)

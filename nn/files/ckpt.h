@@ -28,6 +28,8 @@ bool     tpi_content_tie(tp_ctx *ctx, tpi_content *c, const char *path, const ch
 uint64_t tpi_content_hash(tpi_content *c);
 void     tpi_content_free(tpi_content *c);
 
+/* tp_writer_tensor for a module's buffer, whatever its dtype. */
+bool tpi_writer_buffer(tp_ctx *ctx, tp_writer *w, const char *section, const char *name, tp_tensor *x) TPI_MUST_USE;
 /* tp_writer_tensor with values of any type that HDF5 has; s says all but the path. */
 bool tpi_writer_set(tp_ctx *ctx, tp_writer *w, const char *section, const char *name, const tpi_h5_set *s) TPI_MUST_USE;
 

@@ -108,6 +108,7 @@ typedef struct ckpt_sink {
     tpi_h5_set   set;
     tpi_h5_named attr[4]; /* the first is the hash */
     int          attrs;
+    bool         buffer;
 } ckpt_sink;
 
 /* Writes values, their hash, and takes them into the content. */
@@ -128,7 +129,7 @@ static bool begin_set(ckpt_sink *k, const char *section, const char *name, char 
 {
     bool model = section && (strcmp(section, "model") == 0 || strcmp(section, "adapter") == 0);
     int  t = k->set.type->dtype;
-    bool param = t != TP_DTYPES && tp_dtype_is_float((tp_dtype)t);
+    bool param = !k->buffer && t != TP_DTYPES && tp_dtype_is_float((tp_dtype)t);
 
     k->set.path = path;
     k->attrs = model ? 4 : 2;
@@ -138,11 +139,11 @@ static bool begin_set(ckpt_sink *k, const char *section, const char *name, char 
     return ckpt_path(k->w, section, name, path);
 }
 
-static bool ckpt_tensor(tp_writer *w, const char *section, const char *name, tp_tensor *x)
+static bool ckpt_tensor(tp_writer *w, const char *section, const char *name, tp_tensor *x, bool buffer)
 {
     char      path[TPI_CKPT_PATH];
     int64_t   dim[TP_MAX_DIM];
-    ckpt_sink k = { .w = w, .set = { NULL, tpi_stored_of(tp_dtype_of(x)), tp_ndim(x), dim, NULL } };
+    ckpt_sink k = { .w = w, .set = { NULL, tpi_stored_of(tp_dtype_of(x)), tp_ndim(x), dim, NULL }, .buffer = buffer };
     int       i;
 
     for (i = 0; i < k.set.ndim; i++)
@@ -174,13 +175,23 @@ static bool keep_tensor(tp_writer *w, const char *name, tp_tensor *x)
     return true;
 }
 
-bool tp_writer_tensor(tp_ctx *ctx, tp_writer *w, const char *section, const char *name, tp_tensor *x)
+static bool write_tensor(tp_ctx *ctx, tp_writer *w, const char *section, const char *name, tp_tensor *x, bool buffer)
 {
     if (!usable(ctx, w, "tp_writer_tensor"))
         return false;
     if (!tpi_check(ctx, "tp_writer_tensor", x, 0))
         return note(w, false);
-    return note(w, w->h5 ? ckpt_tensor(w, section, name, x) : keep_tensor(w, name, x));
+    return note(w, w->h5 ? ckpt_tensor(w, section, name, x, buffer) : keep_tensor(w, name, x));
+}
+
+bool tp_writer_tensor(tp_ctx *ctx, tp_writer *w, const char *section, const char *name, tp_tensor *x)
+{
+    return write_tensor(ctx, w, section, name, x, false);
+}
+
+bool tpi_writer_buffer(tp_ctx *ctx, tp_writer *w, const char *section, const char *name, tp_tensor *x)
+{
+    return write_tensor(ctx, w, section, name, x, true);
 }
 
 bool tpi_writer_set(tp_ctx *ctx, tp_writer *w, const char *section, const char *name, const tpi_h5_set *s)

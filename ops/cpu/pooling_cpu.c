@@ -89,21 +89,79 @@ TPI_FLAT int64_t largest(tp_dtype t, const tpi_window *w, const void *x, extent 
     return at;
 }
 
+/* Windows begin..end of a row of f32, all inside of the plane, side by side in vectors; the sizes are constants where
+ * this is called.  NaN wins, as in largest(). */
+TPI_FLAT void max_side_by_side(const pool_args *a, const float *x, int64_t top, int64_t begin, int64_t end, int64_t o,
+                               int64_t down, int64_t across, int64_t stride)
+{
+    int64_t  wide = a->w->in[1], pad = a->w->pad[1];
+    float   *y = (float *)a->out + o;
+    int32_t *place = a->place ? a->place + o : NULL;
+
+    for (int64_t q = begin; q < end; q++) {
+        int64_t at = top * wide + q * stride - pad;
+        int32_t best_at = (int32_t)at;
+        float   best = -INFINITY;
+
+        for (int64_t i = 0; i < down; i++)
+            for (int64_t j = 0; j < across; j++) {
+                float v = x[at + i * wide + j];
+                bool  more = (v > best) | (v != v);
+
+                best = more ? v : best;
+                best_at = more ? (int32_t)(at + i * wide + j) : best_at;
+            }
+        y[q] = best;
+        if (place != NULL)
+            place[q] = best_at;
+    }
+}
+
+/* The windows of a row that are done so, [*begin, *end): those of common sizes that no padding touches. */
+static void max_inner(const pool_args *a, const float *x, extent r, int64_t o, int64_t *begin, int64_t *end)
+{
+    const tpi_window *w = a->w;
+    int64_t           size = w->size[1], stride = w->stride[1];
+    bool              whole = !w->adaptive && w->dilation[0] == 1 && w->dilation[1] == 1;
+
+    *begin = *end = 0;
+    if (!whole || r.end - r.begin != size || w->size[0] != size || size < 2 || size > 3 || stride > 2)
+        return;
+    *begin = tpi_min64(tpi_ceil_div(w->pad[1], stride), w->out[1]);
+    *end = w->in[1] < size ? 0 : tpi_min64((w->in[1] - size + w->pad[1]) / stride + 1, w->out[1]);
+    if (*end < *begin)
+        *end = *begin;
+    if (size == 2 && stride == 2)
+        max_side_by_side(a, x, r.begin, *begin, *end, o, 2, 2, 2);
+    else if (size == 3 && stride == 2)
+        max_side_by_side(a, x, r.begin, *begin, *end, o, 3, 3, 2);
+    else if (size == 2)
+        max_side_by_side(a, x, r.begin, *begin, *end, o, 2, 2, 1);
+    else
+        max_side_by_side(a, x, r.begin, *begin, *end, o, 3, 3, 1);
+}
+
 TPI_FLAT void max_plane(tp_dtype t, const pool_args *a, int64_t k)
 {
     const tpi_window *w = a->w;
     const void       *x = tpi_at(a->in, t, k * w->in[0] * w->in[1]);
     int64_t           o = k * w->out[0] * w->out[1];
 
-    for (int64_t p = 0; p < w->out[0]; p++) {
-        extent r = window_at(w, 0, p);
+    for (int64_t p = 0; p < w->out[0]; p++, o += w->out[1]) {
+        extent  r = window_at(w, 0, p);
+        int64_t begin = 0, end = 0, at;
 
-        for (int64_t q = 0; q < w->out[1]; q++, o++) {
-            int64_t at = largest(t, w, x, r, window_at(w, 1, q));
-
-            tpi_store(t, a->out, o, tpi_load(t, x, at));
+        if (t == TP_F32)
+            max_inner(a, x, r, o, &begin, &end);
+        for (int64_t q = 0; q < w->out[1]; q++) {
+            if (q == begin && end > begin)
+                q = end;
+            if (q == w->out[1])
+                break;
+            at = largest(t, w, x, r, window_at(w, 1, q));
+            tpi_store(t, a->out, o + q, tpi_load(t, x, at));
             if (a->place != NULL)
-                a->place[o] = (int32_t)at;
+                a->place[o + q] = (int32_t)at;
         }
     }
 }
@@ -133,7 +191,9 @@ TPI_FLAT void avg_plane(tp_dtype t, const pool_args *a, int64_t k)
             extent c = window_at(w, 1, q);
             double sum = 0;
 
-            for (int64_t i = r.begin; i < r.end; i++)
+            if (c.end - c.begin == w->in[1]) /* rows without gaps */
+                sum = row_sum(t, x, r.begin * w->in[1], (r.end - r.begin) * w->in[1]);
+            for (int64_t i = r.begin; i < r.end && c.end - c.begin < w->in[1]; i++)
                 sum += row_sum(t, x, i * w->in[1] + c.begin, c.end - c.begin);
             tpi_store(t, a->out, o, sum * share(w, r, c));
         }

@@ -173,6 +173,14 @@ static bool no_backward(world *w)
     return tp_backward(w->ctx, tp_sum(w->ctx, tp_apply(w->ctx, &op, NULL, TP_IN(w->in.w)), TP_ALL_AXES, false));
 }
 
+/* The op that ends the way is named through those behind it. */
+static bool of_places(world *w)
+{
+    tp_tensor *best = tp_argmax(w->ctx, forward(w, w->x), 1, false);
+
+    return tp_backward(w->ctx, tp_mean(w->ctx, tp_cast(w->ctx, best, TP_F32), TP_ALL_AXES, false));
+}
+
 /* ---- modules, optimisers, data ----------------------------------------------------------------------------------- */
 
 static bool own_parent(world *w)
@@ -277,14 +285,17 @@ static const row table[] = {
     { "no tensor", nothing, TP_EARG, { "matmul: ", "input 1 is NULL" } },
     { "a gradient before backward", no_gradient, TP_EARG, { "neg: ", "input 0 is NULL" } },
     { "backward twice", twice, TP_EARG, { "backward: ", "walked back from already", "compute it anew" } },
-    { "values changed since forward", changed, TP_EARG, { "body.out: ", "affine: ", "values of input 1", "changed since" } },
+    { "values changed since forward", changed, TP_EARG,
+      { "body.out: ", "affine: ", "values of input 1", "changed since", "into a copy" } },
     { "nothing trainable", frozen, TP_EARG, { "backward: ", "nothing trainable" } },
     { "recording off", unrecorded, TP_EARG, { "backward: ", "recording off" } },
     { "training what was computed", inner_leaf, TP_EARG, { "set_trainable: ", "only leaves", "tp_detach" } },
     { "a missing gradient", missing_gradient, TP_EARG, { "optim_step: ", "body.in.weight", "tp_backward" } },
     { "a void gradient", void_gradient, TP_EARG, { "optim_step: ", "void", "tp_grad_clear" } },
     { "the first NaN", not_a_number, TP_ENUM, { "body.in: ", "log: ", "NaN" } },
-    { "an op without gradient", no_backward, TP_EARG, { "backward: ", "nothing trainable is below" } },
+    { "an op without gradient", no_backward, TP_EARG,
+      { "backward: ", "nothing trainable is below", "by way of forward_only", "has no backward" } },
+    { "a loss made of places", of_places, TP_EARG, { "backward: ", "by way of argmax", "has no backward" } },
     { "a module in itself", own_parent, TP_EARG, { "module_init: ", "'body'", "its own ancestor" } },
     { "a cycle of modules", own_ancestor, TP_EARG, { "module_init: ", "'root'", "its own ancestor" } },
     { "a name twice", name_twice, TP_EARG, { "module_init: ", "'body.in'", "already" } },

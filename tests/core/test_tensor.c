@@ -423,11 +423,11 @@ static void printing(void **state)
 
     (void)state;
     expect_print(ctx, tp_from(ctx, TP_F32, TP_SHAPE(2, 2), (float[]){ 1, 2.5f, -3, 1e-9f }),
-                 "tensor f32 [2, 2]\n[[1, 2.5],\n [-3, 1e-09]]\n");
+                 "tensor f32 [2, 2]\n[[ 1.0e+00  2.5e+00]\n [-3.0e+00  1.0e-09]]\n");
     expect_print(ctx, tp_full(ctx, TP_I64, TP_SCALAR, 7), "tensor i64 []\n7\n");
     expect_print(ctx, tp_zeros(ctx, TP_F32, TP_SHAPE(0)), "tensor f32 [0]\n[]\n");
-    expect_print(ctx, tp_ones(ctx, TP_BOOL, TP_SHAPE(2)), "tensor bool [2]\n[true, true]\n");
-    expect_print(ctx, tp_arange(ctx, TP_I32, 0, 2000, 1), "tensor i32 [2000]\n[0, 1, 2, ..., 1997, 1998, 1999]\n");
+    expect_print(ctx, tp_ones(ctx, TP_BOOL, TP_SHAPE(2)), "tensor bool [2]\n[ True  True]\n");
+    expect_print(ctx, tp_arange(ctx, TP_I32, 0, 2000, 1), "tensor i32 [2000]\n[   0    1    2 ... 1997 1998 1999]\n");
     own_ok(ctx);
     tp_print(ctx, tp_ones(ctx, TP_F32, TP_SHAPE(1)), NULL);
     own_error(ctx, TP_EARG, "no file");

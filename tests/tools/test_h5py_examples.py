@@ -56,7 +56,7 @@ class Examples(Case):
                     "-I" + SOURCE, os.path.join(EXAMPLES, "checkpoints.c"), "-L" + BUILD, "-Wl,-rpath," + BUILD, "-ltapir",
                     "-lm", "-o", program)
         self.run_ok(sys.executable, os.path.join(EXAMPLES, "read_with_h5py.py"), "--write", self.path("data.h5"))
-        told = self.run_ok(program, self.path("data.h5"))
+        told = self.run_ok(program, "40", self.path("data.h5"))
         self.assertIn("resumed after step 20, 320 rows seen", told)
         self.assertIn("never stopped: yes", told)
         shown = self.show(self.path("checkpoint.h5"))

@@ -98,6 +98,23 @@ static tp_tensor *gpt_loss(tp_ctx *ctx, void *net, tp_tensor *ids, tp_tensor *wa
     return tp_cross_entropy(ctx, tp_linear_forward(ctx, &g->head, tp_layer_norm_forward(ctx, &g->norm, x)), want, NULL);
 }
 
+/* ---- a CNN on 8 x 8 ---------------------------------------------------------------------------------------------- */
+
+static tp_tensor *halved(tp_ctx *ctx, tp_tensor *x)
+{
+    return tp_max_pool2d(ctx, x, &(tp_pool_opts){ .size = { 2 } });
+}
+
+static tp_tensor *flat(tp_ctx *ctx, tp_tensor *x)
+{
+    return tp_flatten(ctx, x, 1, -1);
+}
+
+static tp_tensor *cnn_loss(tp_ctx *ctx, void *net, tp_tensor *x, tp_tensor *want)
+{
+    return tp_cross_entropy(ctx, tp_sequential_forward(ctx, (tp_sequential *)net, x), want, NULL);
+}
+
 /* ---- timing ------------------------------------------------------------------------------------------------------ */
 
 typedef tp_tensor *(*loss_fn)(tp_ctx *ctx, void *net, tp_tensor *x, tp_tensor *want);
@@ -135,6 +152,25 @@ static void run_mlp(tp_ctx *ctx)
     tp_linear_init(ctx, &net.one, &net.m, "one", MLP_IN, 64, true, TP_F32);
     tp_linear_init(ctx, &net.two, &net.m, "two", 64, MLP_OUT, true, TP_F32);
     printf("mlp %.4e\n", train(ctx, mlp_loss, &net, &net.m, x, want, 500));
+    tp_module_free(&net.m);
+}
+
+static void run_cnn(tp_ctx *ctx)
+{
+    const tp_conv_opts pad = { .pad = { 1, 1 } };
+    tp_sequential      net;
+    tp_tensor         *x = tp_randn(ctx, TP_F32, TP_SHAPE(64, 1, 8, 8));
+    tp_tensor         *want = tp_randint(ctx, TP_I64, TP_SHAPE(64), 0, 10);
+
+    tp_sequential_init(ctx, &net, NULL, "");
+    tp_sequential_conv2d(ctx, &net, 1, 16, 3, 3, true, TP_F32, &pad);
+    tp_sequential_apply(ctx, &net, tp_relu);
+    tp_sequential_conv2d(ctx, &net, 16, 32, 3, 3, true, TP_F32, &pad);
+    tp_sequential_apply(ctx, &net, tp_relu);
+    tp_sequential_apply(ctx, &net, halved);
+    tp_sequential_apply(ctx, &net, flat);
+    tp_sequential_linear(ctx, &net, 32 * 16, 10, true, TP_F32);
+    printf("cnn %.4e\n", train(ctx, cnn_loss, &net, &net.m, x, want, 50));
     tp_module_free(&net.m);
 }
 
@@ -239,9 +275,11 @@ int main(int argc, char **argv)
         run_gpt(ctx, "gpt32", 32);
     else if (!strcmp(what, "gpt1"))
         run_gpt(ctx, "gpt1", 1);
+    else if (!strcmp(what, "cnn"))
+        run_cnn(ctx);
     else if (!strcmp(what, "ops"))
         run_ops(ctx, threads);
     else
-        tp_fail(ctx, TP_EARG, "usage: bench_small mlp|gpt32|gpt1|ops THREADS");
+        tp_fail(ctx, TP_EARG, "usage: bench_small mlp|gpt32|gpt1|cnn|ops THREADS");
     return tp_ctx_finish(ctx);
 }

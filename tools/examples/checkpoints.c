@@ -1,11 +1,12 @@
 /* checkpoints.c - a training program of one's own with checkpoints in two calls: one function names all that it goes on
- * with, tensors and numbers of its own among them.  With an argument it learns from a file that h5py wrote
+ * with, tensors and numbers of its own among them.  With a second argument it learns from a file that h5py wrote
  * (read_with_h5py.py --write data.h5).
  *
- *     cc checkpoints.c $(pkg-config --cflags --libs tapir) -lm -o checkpoints && ./checkpoints */
+ *     cc checkpoints.c $(pkg-config --cflags --libs tapir) -lm -o checkpoints && ./checkpoints [STEPS [data.h5]] */
 #include <tapir.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { ROWS = 64, IN = 5, STEPS = 40, BATCH = 16 };
@@ -76,7 +77,8 @@ static void train(tp_ctx *ctx, learner *l, tp_tensor *x, tp_tensor *y, int64_t s
 int main(int argc, char **argv)
 {
     tp_ctx    *ctx = tp_ctx_new(TP_CPU, 0);
-    tp_file   *file = argc > 1 ? tp_file_open(ctx, argv[1]) : NULL;
+    int64_t    steps = argc > 1 ? strtol(argv[1], NULL, 10) : STEPS;
+    tp_file   *file = argc > 2 ? tp_file_open(ctx, argv[2]) : NULL;
     tp_tensor *x, *y;
     learner    whole, stopped;
 
@@ -88,17 +90,17 @@ int main(int argc, char **argv)
         y = tp_sum(ctx, x, (int[]){ 1 }, 1, true);
     }
     init(ctx, &whole);
-    train(ctx, &whole, x, y, STEPS);
+    train(ctx, &whole, x, y, steps);
 
     init(ctx, &stopped);
-    train(ctx, &stopped, x, y, STEPS / 2);
+    train(ctx, &stopped, x, y, steps / 2);
     tp_state_save(ctx, "checkpoint.h5", "training", everything, &stopped);
     done(&stopped);
 
     init(ctx, &stopped); /* another day */
     tp_state_load(ctx, "checkpoint.h5", everything, &stopped, NULL);
     printf("resumed after step %d, %d rows seen\n", (int)stopped.step, (int)stopped.seen);
-    train(ctx, &stopped, x, y, STEPS);
+    train(ctx, &stopped, x, y, steps);
 
     if (tp_ok(ctx))
         printf("the same bits as never stopped: %s\n",
