@@ -78,7 +78,7 @@ static double compare(tp_ctx *ctx, tp_gradcheck_fn fn, void *user, tp_tensor *co
         return NAN;
     }
     for (int64_t i = 0; i < x->numel && tp_ok(ctx); i++) {
-        double n = difference(ctx, fn, user, in, place(x, i), eps), d = fabs(got[i] / PASSES - n);
+        double n = difference(ctx, fn, user, in, place(x, i), eps), d = fabs(got[i] / (double)PASSES - n);
 
         worst = d > worst || d != d ? d : worst;
         scale = fabs(n) > scale ? fabs(n) : scale;

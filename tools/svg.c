@@ -13,7 +13,7 @@ typedef struct {
 
 static double px(const plot *p, double step)
 {
-    return LEFT + (step - 1) / (p->steps > 1 ? p->steps - 1 : 1) * (WIDTH - LEFT - RIGHT);
+    return (double)LEFT + (step - 1) / (p->steps > 1 ? p->steps - 1 : 1) * (double)(WIDTH - LEFT - RIGHT);
 }
 
 static double py(const plot *p, double v)

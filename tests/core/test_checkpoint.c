@@ -144,7 +144,7 @@ static void half_precision(void **state)
 
             for (int i = 0; i < 2; i++) {
                 in[i] = tp_empty(ctx, t[k], TP_SHAPE(N));
-                tp_copy_to(ctx, in[i], tp_arange(ctx, TP_F64, 0.01 + i, 0.63 * N + i, 0.63));
+                tp_copy_to(ctx, in[i], tp_arange(ctx, TP_F64, 0.01 + i, 0.63 * (double)N + i, 0.63));
                 tp_set_trainable(ctx, in[i], true);
             }
             y = recompute ? tp_checkpoint(ctx, square_and_more, NULL, 2, in) : square_and_more(ctx, NULL, in);

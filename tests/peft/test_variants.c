@@ -370,7 +370,7 @@ static void test_dropout(void **state)
         tp_tensor *y = tp_linear_forward(ctx, &l, x);
 
         for (int64_t j = 0; j < 8; j++)
-            mean[j] += value_at(ctx, y, j) / MASKS;
+            mean[j] += value_at(ctx, y, j) / (double)MASKS;
         tp_scope_end(ctx, inner);
     }
     tp_module_set_training(&l.m, false);

@@ -14,7 +14,7 @@ static void randoms(const tpi_kernels *k, const tpi_run *r)
     const double  p[][2] = { { 0, 1 }, { -0.75, 3.1 }, { 0.3, 0.30001 } };
 
     for (int i = 0; i < COUNT(lengths) * TPI_RANDOMS * TP_DTYPES; i++) {
-        int64_t    n = lengths[i / (TPI_RANDOMS * TP_DTYPES)];
+        int64_t    n = lengths[i / ((int)TPI_RANDOMS * (int)TP_DTYPES)];
         tpi_random kind = (tpi_random)(i / TP_DTYPES % TPI_RANDOMS);
         tp_dtype   t = (tp_dtype)(i % TP_DTYPES);
 
